@@ -1,0 +1,66 @@
+package run
+
+import (
+	"context"
+	"sync"
+)
+
+// Feed is a State that grows, and its readers. A reader is a cursor into it,
+// never a queue: it costs nothing while it does not ask.
+type Feed struct {
+	mu      sync.Mutex
+	state   *State
+	changed chan struct{} // closed and replaced when the state grew
+	closed  bool
+}
+
+// NewFeed gives a feed of an empty state.
+func NewFeed() *Feed {
+	return &Feed{state: NewState(), changed: make(chan struct{})}
+}
+
+// View calls f with the state. f must not keep it, nor block.
+func (f *Feed) View(view func(*State)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	view(f.state)
+}
+
+// update changes the state and wakes whoever waits.
+func (f *Feed) update(change func(*State)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f.state)
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// close ends the feed: no line will follow.
+func (f *Feed) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.closed = true
+		close(f.changed)
+		f.changed = make(chan struct{})
+	}
+}
+
+// Wait blocks until the state is beyond line rev or no line will follow, and
+// says which line it reaches and whether that was the last.
+func (f *Feed) Wait(ctx context.Context, rev int64) (reached int64, last bool, err error) {
+	for {
+		f.mu.Lock()
+		reached, last = f.state.Rev(), f.closed
+		changed := f.changed
+		f.mu.Unlock()
+		if reached > rev || last {
+			return reached, last, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return reached, last, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,305 @@
+package run
+
+import (
+	"encoding/json"
+
+	"github.com/obsrun/obsrun/instrument/telemetry"
+)
+
+// life is where a span stands, as its own events tell it.
+type life uint8
+
+const (
+	waiting life = iota // queued
+	open
+	ended
+)
+
+// maxDepth bounds the tree, and with it the cost of an event. Real traces stay
+// far below it.
+const maxDepth = 256
+
+// node is a span in the fold. Times are Unix microseconds, 0 where unknown.
+type node struct {
+	id       string
+	seq      int
+	parentID string // as told; parent is the root while it is not known
+	parent   *node
+	// Children, in order of appearance.
+	first, last, next, prev *node
+	// Neighbours in the list of spans by last change.
+	older, newer *node
+	rev          int64
+
+	name, component, kind, phaseField, source, callID string
+	life                                              life
+	started                                           bool // a start was told for this attempt
+	finished                                          bool // it ended at least once
+	status, err, message                              string
+	attrs                                             json.RawMessage
+	queuedAt, startAt, endAt                          int64
+	duration                                          int64 // microseconds, once ended
+	attempts                                          int
+	earlier                                           []Interval
+
+	accounts    []account
+	past        usage // attempts before this one
+	kids, total usage
+	scopeSelf   bool
+	muted       *node // the span that counts for the same LLM call
+	echo        bool  // ... and came from the same source
+	metered     bool  // a metered LLM call below no agent
+	lastReport  int64 // when tokens of it, an agent, last grew
+
+	agent   *node // nearest agent above
+	phase   *phase
+	bySpan  bool   // the phase comes from a phase span, itself or above
+	top     *phase // phase, where the parent is not in it
+	member  *phase // the phase that it is a span of
+	counted bool   // known to the counts
+
+	openBelow int // open spans below
+	// Silence, in milliseconds since the run's start.
+	startRecv, heard, longest int64
+	beats                     int
+	stall                     *Stall // the one that it shows
+}
+
+func (n *node) isAgent() bool { return telemetry.IsAgent(n.kind) }
+
+func (n *node) isPhase() bool {
+	return n.kind == telemetry.KindPhase || n.kind == telemetry.KindDiscovery
+}
+
+func (n *node) label() string {
+	switch {
+	case n.name != "":
+		return n.name
+	case n.component != "":
+		return n.component
+	}
+	return n.id
+}
+
+// state is what a reader is told of the span.
+func (s *State) stateOf(n *node) string {
+	switch {
+	case n.life == ended && n.status == telemetry.StatusError:
+		return Failed
+	case n.life == ended && n.status == telemetry.StatusCancelled:
+		return Cancelled
+	case n.life == ended:
+		return Done
+	case s.ended && n != s.root:
+		return Lost
+	case n.life == waiting:
+		return Queued
+	case n.stall != nil:
+		return Stalled
+	}
+	return Running
+}
+
+// touch moves the span to the end of the list by last change.
+func (s *State) touch(n *node) {
+	n.rev = s.rev
+	if s.newest == n {
+		return
+	}
+	if n.newer != nil || n.older != nil || s.oldest == n {
+		if n.older != nil {
+			n.older.newer = n.newer
+		} else {
+			s.oldest = n.newer
+		}
+		n.newer.older = n.older // n is not the newest
+	}
+	n.older, n.newer = s.newest, nil
+	if s.newest != nil {
+		s.newest.newer = n
+	} else {
+		s.oldest = n
+	}
+	s.newest = n
+}
+
+// span finds the span or makes it, below the root until its parent is known.
+func (s *State) span(id string) *node {
+	if n := s.nodes[id]; n != nil {
+		return n
+	}
+	n := &node{id: id, seq: len(s.order), life: waiting}
+	s.nodes[id] = n
+	s.order = append(s.order, n)
+	s.link(n, s.root)
+	s.locate(n)
+	s.touch(n)
+	for _, child := range s.orphans[id] {
+		if child.parentID == id {
+			s.attach(child)
+		}
+	}
+	delete(s.orphans, id)
+	return n
+}
+
+// attach hangs the span under the parent that it names, if that is known.
+func (s *State) attach(n *node) {
+	parent := s.nodes[n.parentID]
+	switch {
+	case parent == nil:
+		s.orphans[n.parentID] = append(s.orphans[n.parentID], n)
+	case parent == n.parent:
+	case !fits(n, parent):
+		s.cut++
+	default:
+		s.move(n, parent)
+	}
+}
+
+// fits tells whether the edge closes no circle and the tree stays shallow.
+func fits(n, parent *node) bool {
+	depth := 1
+	for p := parent; p != nil; p = p.parent {
+		if p == n {
+			return false
+		}
+		depth++
+	}
+	return depth+height(n) <= maxDepth
+}
+
+func height(n *node) int {
+	h := 0
+	for c := n.first; c != nil; c = c.next {
+		h = max(h, height(c))
+	}
+	return h + 1
+}
+
+func (s *State) move(n, parent *node) {
+	s.unlink(n)
+	s.link(n, parent)
+	s.relocate(n)
+	s.touch(n)
+}
+
+// link adds the span with all it has to the sums above it.
+func (s *State) link(n, parent *node) {
+	n.parent = parent
+	n.prev = parent.last
+	if parent.last != nil {
+		parent.last.next = n
+	} else {
+		parent.first = n
+	}
+	parent.last = n
+	s.opened(parent, n.openBelow+isOpen(n))
+	if !n.metered {
+		parent.kids.add(n.total, 1)
+		s.settle(parent)
+	}
+	for i := range n.accounts {
+		a := &n.accounts[i]
+		above := parent.account(a.source)
+		above.kids = clamp(above.kids + a.total)
+		s.settleSource(parent, a.source)
+	}
+}
+
+func (s *State) unlink(n *node) {
+	parent := n.parent
+	if n.prev != nil {
+		n.prev.next = n.next
+	} else {
+		parent.first = n.next
+	}
+	if n.next != nil {
+		n.next.prev = n.prev
+	} else {
+		parent.last = n.prev
+	}
+	n.parent, n.prev, n.next = nil, nil, nil
+	s.opened(parent, -n.openBelow-isOpen(n))
+	if !n.metered {
+		parent.kids.add(n.total, -1)
+		s.settle(parent)
+	}
+	for i := range n.accounts {
+		a := &n.accounts[i]
+		above := parent.account(a.source)
+		above.kids = clamp(above.kids - a.total)
+		s.settleSource(parent, a.source)
+	}
+}
+
+func isOpen(n *node) int {
+	if n.life == open {
+		return 1
+	}
+	return 0
+}
+
+// relocate brings up to date, for the span and all below it, what follows from
+// where it hangs: the agent above and the phase.
+func (s *State) relocate(n *node) {
+	if s.locate(n) {
+		s.touch(n)
+	}
+	for c := n.first; c != nil; c = c.next {
+		s.relocate(c)
+	}
+}
+
+func (s *State) locate(n *node) (changed bool) {
+	agent := n.parent.agent
+	if n.parent.isAgent() {
+		agent = n.parent
+	}
+	ph, bySpan := s.phaseOf(n)
+	metered := agent == nil && n.kind == telemetry.KindLLM &&
+		(n.source == telemetry.SourceGateway || n.source == telemetry.SourceOTLP)
+	var top *phase
+	if ph != n.parent.phase && !metered {
+		top = ph
+	}
+	var member *phase
+	if n.isPhase() {
+		member = ph
+	}
+	if agent == n.agent && ph == n.phase && bySpan == n.bySpan && metered == n.metered && top == n.top && member == n.member {
+		return false
+	}
+	s.count(n, -1)
+	if n.top != top {
+		if n.top != nil {
+			n.top.usage.add(n.total, -1)
+		}
+		if top != nil {
+			top.usage.add(n.total, 1)
+		}
+	}
+	if metered != n.metered {
+		sign := int64(1)
+		if metered {
+			sign = -1
+		}
+		n.parent.kids.add(n.total, sign)
+		s.unattributed(n.source).add(n.total, -sign)
+		n.metered = metered
+		s.settle(n.parent)
+	}
+	if member != n.member {
+		if n.member != nil {
+			n.member.leave(n)
+		}
+		if member != nil {
+			member.spans = append(member.spans, n)
+		}
+		n.member = member
+	}
+	n.agent, n.phase, n.bySpan, n.top = agent, ph, bySpan, top
+	s.count(n, +1)
+	s.stretch(n)
+	return true
+}

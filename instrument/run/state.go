@@ -1,0 +1,446 @@
+package run
+
+import (
+	"bytes"
+	"encoding/json"
+	"iter"
+	"math"
+
+	"github.com/obsrun/obsrun/instrument/telemetry"
+)
+
+// State is a run as its events tell it. NewState makes one; Apply is the only
+// thing that changes it.
+type State struct {
+	rev    int64
+	root   *node
+	origin int64 // Unix microseconds of the run's start
+	ended  bool
+	// interrupted: nobody wrote the run's end (see Abandon).
+	abandoned bool
+
+	nodes          map[string]*node
+	order          []*node // by first appearance
+	orphans        map[string][]*node
+	oldest, newest *node // by last change
+	cut            int64
+
+	phases     map[string]*phase
+	phaseOrder []*phase
+
+	calls map[string]*node  // LLM calls by the provider's id
+	stray map[string]*usage // metered calls below no agent, by source
+
+	by                              map[string]int // agents by state
+	agents, spawned, agentsFinished int
+	planned                         bool // a span_queued was seen
+	unheard                         int  // open agents that have reported no tokens
+	errors, toolErrors              int
+	llmCalls, llmCallsWithUsage     int
+	paths                           map[string]bool // artifacts
+	analyses                        map[string]bool
+	unknown                         int64
+	logs                            []Entry
+	stalls                          []*Stall
+	kinds                           map[string]*kindFacts
+	leaves                          map[*node]struct{} // open, nothing open below
+	burn                            burn
+	attrs                           rootAttrs
+	sourceByClient                  bool  // source_repo and source_commit are a client's
+	lastAt                          int64 // latest time of an event
+	lastRecv                        int64
+}
+
+// maxEntries bounds the log entries that are kept for readers; the journal has
+// all of them.
+const maxEntries = 1000
+
+// NewState gives the state of a run of which nothing is known yet.
+func NewState() *State {
+	s := &State{
+		nodes: make(map[string]*node), orphans: make(map[string][]*node),
+		phases: make(map[string]*phase), calls: make(map[string]*node), stray: make(map[string]*usage),
+		by: make(map[string]int), paths: make(map[string]bool), analyses: make(map[string]bool),
+		kinds: make(map[string]*kindFacts), leaves: make(map[*node]struct{}),
+	}
+	s.root = &node{kind: telemetry.KindRun, life: open}
+	s.order = append(s.order, s.root)
+	s.nodes[""] = s.root
+	s.leaves[s.root] = struct{}{}
+	s.touch(s.root)
+	return s
+}
+
+// Rev is the number of lines that were folded: journal line, SSE id and revision
+// are one.
+func (s *State) Rev() int64 { return s.rev }
+
+// Ended tells whether the run's end is known.
+func (s *State) Ended() bool { return s.ended }
+
+// RootID is the id of the root span, empty before it began.
+func (s *State) RootID() string { return s.root.id }
+
+// Apply folds one event, the next line of the journal.
+func (s *State) Apply(e telemetry.Event) {
+	s.rev++
+	at := s.timeOf(&e)
+	recv := s.lastRecv
+	if e.RecvMS.OK {
+		recv = e.RecvMS.N
+	} else if ms := (at - s.origin) / 1000; ms > recv {
+		recv = ms
+	}
+	s.lastAt, s.lastRecv = max(s.lastAt, at), max(s.lastRecv, recv)
+	before := s.grand().n[tokens]
+
+	var told *node // the span that the event is about
+	switch e.Type {
+	case telemetry.SpanQueued, telemetry.SpanStart, telemetry.SpanUpdate, telemetry.SpanEnd:
+		told = s.fold(&e, at, recv)
+	case telemetry.Phase:
+		s.boundary(&e, at)
+		told = s.root
+	case telemetry.Artifact:
+		s.paths[e.Path] = true
+		if e.Kind == "analysis" {
+			s.analyses[e.Path] = true
+		}
+		told = s.heardOf(e.SpanID)
+	case telemetry.Log:
+		s.log(&e, at)
+		told = s.heardOf(e.SpanID)
+	case telemetry.SpanStalled:
+		s.flag(&e, at)
+	case telemetry.SpanResumed:
+		if n := s.nodes[e.SpanID]; n != nil {
+			s.resume(n, at)
+		}
+	default:
+		s.unknown++
+		told = s.heardOf(e.SpanID)
+	}
+	if told != nil && (told != s.root || e.Source != telemetry.SourceObsrun) {
+		s.hear(told, &e, at, recv)
+	}
+	if grown := s.grand().n[tokens] - before; grown != 0 {
+		s.consumed(told, at, grown)
+	}
+}
+
+// heardOf finds a span that an event only mentions: it is activity of it, or of
+// the run, but makes no span.
+func (s *State) heardOf(id string) *node {
+	if n := s.nodes[id]; n != nil {
+		return n
+	}
+	return s.root
+}
+
+// timeOf is when the event happened: its ts, else when it arrived.
+func (s *State) timeOf(e *telemetry.Event) int64 {
+	at, ok := e.Micros()
+	if !ok {
+		at = s.origin + s.lastRecv*1000
+		if e.RecvMS.OK {
+			at = s.origin + e.RecvMS.N*1000
+		}
+	}
+	if s.origin == 0 {
+		s.origin = at
+	}
+	return at
+}
+
+// fold takes in an event about a span.
+func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
+	if s.root.id == "" && e.Type == telemetry.SpanStart && e.Kind == telemetry.KindRun && e.Parent == "" &&
+		(e.Source == telemetry.SourceObsrun || e.Source == "") && s.nodes[e.SpanID] == nil {
+		return s.begin(e, at, recv)
+	}
+	n := s.span(e.SpanID)
+	s.count(n, -1)
+	n.counted = true
+	if n.source == "" && n != s.root {
+		n.source = e.Source
+	}
+	moved := s.describe(n, e)
+	wasOpen := n.life == open
+	switch e.Type {
+	case telemetry.SpanQueued:
+		s.planned = true
+		if n.queuedAt == 0 {
+			n.queuedAt = at
+		}
+	case telemetry.SpanStart:
+		s.start(n, at, recv)
+	case telemetry.SpanUpdate:
+		if n.life == waiting { // activity of a span whose start nobody told
+			n.life, n.startAt, n.attempts = open, at, 1
+			n.startRecv, n.heard = recv, recv
+		}
+		if e.Message != "" {
+			n.message = e.Message
+		}
+	case telemetry.SpanEnd:
+		s.end(n, e, at, recv)
+	}
+	s.count(n, +1)
+	if isNow := n.life == open; isNow != wasOpen {
+		delta := 1
+		if wasOpen {
+			delta = -1
+		}
+		s.leaf(n)
+		if n.parent != nil {
+			s.opened(n.parent, delta)
+		}
+	}
+	if moved {
+		s.relocate(n)
+	}
+	if e.Parent != "" && n != s.root && e.Parent != n.parentID {
+		n.parentID = e.Parent
+		s.attach(n)
+	}
+	s.stretch(n)
+	s.touch(n)
+	if e.TokensScope == "self" {
+		n.scopeSelf = true
+	}
+	if hasCounters(&e.Counters) {
+		n.account(e.Source).report(&e.Counters)
+		s.settleSource(n, e.Source)
+	}
+	s.call(n, e.CallID)
+	s.settle(n)
+	if n == s.root && e.Type == telemetry.SpanEnd {
+		s.finish()
+	}
+	return n
+}
+
+// begin folds the start of the run itself.
+func (s *State) begin(e *telemetry.Event, at, recv int64) *node {
+	n := s.root
+	n.id, n.source = e.SpanID, e.Source
+	s.nodes[n.id] = n
+	s.describe(n, e)
+	n.startAt, n.started, n.attempts = at, true, 1
+	n.startRecv, n.heard = recv, recv
+	s.origin = at - recv*1000
+	for _, child := range s.orphans[n.id] {
+		s.touch(child) // it hangs under the root already
+	}
+	delete(s.orphans, n.id)
+	s.touch(n)
+	return n
+}
+
+// describe takes in what the event says the span is, and tells whether that can
+// change where it belongs.
+func (s *State) describe(n *node, e *telemetry.Event) (moved bool) {
+	set := func(field *string, value string) {
+		if value != "" && value != *field {
+			*field = value
+			moved = true
+		}
+	}
+	set(&n.name, e.Name)
+	set(&n.component, e.Component)
+	if n != s.root {
+		set(&n.kind, e.Kind)
+		set(&n.phaseField, e.Phase)
+	}
+	switch {
+	case len(e.Attrs) == 0:
+	case n != s.root:
+		n.attrs = mergeObjects(n.attrs, e.Attrs)
+	case e.Source == telemetry.SourceObsrun || e.Source == "":
+		n.attrs = mergeObjects(n.attrs, e.Attrs)
+		// On top of what a client said; what does not fit is left as it was.
+		_ = json.Unmarshal(e.Attrs, &s.attrs)
+	default:
+		s.describeRun(e.Attrs)
+	}
+	return moved && n != s.root
+}
+
+// describeRun takes in the attrs that a client gives the run: what it is about,
+// unless the command line said so already. Nothing else of the run is theirs.
+func (s *State) describeRun(attrs json.RawMessage) {
+	var told struct {
+		SourceRepo   string `json:"source_repo"`
+		SourceCommit string `json:"source_commit"`
+	}
+	fromFlags := s.attrs.SourceFrom == "" && !s.sourceByClient && (s.attrs.SourceRepo != "" || s.attrs.SourceCommit != "")
+	if json.Unmarshal(attrs, &told) != nil || fromFlags || told.SourceRepo+told.SourceCommit == "" {
+		return
+	}
+	if !s.sourceByClient {
+		s.attrs.SourceRepo, s.attrs.SourceCommit, s.attrs.SourceFrom = "", "", ""
+		s.sourceByClient = true
+	}
+	if told.SourceRepo != "" {
+		s.attrs.SourceRepo = told.SourceRepo
+	}
+	if told.SourceCommit != "" {
+		s.attrs.SourceCommit = told.SourceCommit
+	}
+}
+
+func (s *State) start(n *node, at, recv int64) {
+	switch {
+	case n.life == waiting:
+		n.life, n.startAt, n.attempts = open, at, 1
+	case n.life == open && !n.started: // known by an update only
+		n.startAt = at
+	case n.life == open:
+		return
+	case !n.started && at <= n.endAt: // told after its own end
+		n.startAt = at
+		n.started = true
+		return
+	case n != s.root:
+		n.earlier = append(n.earlier, Interval{millis(n.startAt), millis(n.endAt)})
+		n.newAttempt()
+		n.life, n.startAt, n.endAt, n.duration = open, at, 0, 0
+		n.status, n.err = "", ""
+		n.attempts++
+		n.lastReport = 0
+	default:
+		return
+	}
+	n.started = true
+	n.startRecv, n.heard, n.longest, n.beats = recv, recv, 0, 0
+}
+
+func (s *State) end(n *node, e *telemetry.Event, at, recv int64) {
+	if n.life == ended { // a second end: what it says more is kept
+		if e.Error != "" {
+			n.err = e.Error
+		}
+		return
+	}
+	duration, told := int64(0), e.DurationMS.OK
+	if told {
+		duration = micros(e.DurationMS.F)
+	}
+	if n.life == waiting {
+		n.startAt, n.attempts = at-duration, 1
+		n.heard = recv
+	}
+	n.life, n.finished, n.endAt = ended, true, max(at, n.startAt)
+	n.duration = n.endAt - n.startAt
+	if told {
+		n.duration = duration
+	}
+	n.status, n.err = e.Status, e.Error
+	if n.status == "" && n.err != "" {
+		n.status = telemetry.StatusError
+	}
+	if e.Message != "" {
+		n.message = e.Message
+	}
+	s.learn(n, recv)
+}
+
+// finish folds the end of the run: what is open is lost.
+func (s *State) finish() {
+	if s.ended {
+		return
+	}
+	var left []*node
+	for _, n := range s.order[1:] {
+		if n.life != ended {
+			s.count(n, -1)
+			left = append(left, n)
+		}
+	}
+	s.ended = true
+	for _, n := range left {
+		s.count(n, +1)
+		s.touch(n)
+	}
+}
+
+// Abandon closes a run that nobody closed, because obsrun was killed: it ended,
+// as far as anybody knows, with its last event.
+func (s *State) Abandon() {
+	if s.ended {
+		return
+	}
+	s.abandoned = true
+	s.root.life, s.root.endAt = ended, max(s.origin+s.lastRecv*1000, s.root.startAt)
+	s.root.duration = s.root.endAt - s.root.startAt
+	s.root.status = telemetry.StatusCancelled
+	s.finish()
+	s.touch(s.root)
+}
+
+func (s *State) log(e *telemetry.Event, at int64) {
+	if e.Level != "warn" && e.Level != "error" {
+		return
+	}
+	if len(s.logs) == maxEntries {
+		s.logs = append(s.logs[:0:0], s.logs[1:]...)
+	}
+	s.logs = append(s.logs, Entry{
+		Rev: s.rev, TimeMS: millis(at), Level: e.Level, Message: e.Message, SpanID: e.SpanID, Source: e.Source,
+	})
+}
+
+// Spans gives every span but the root, in order of first appearance.
+func (s *State) Spans() iter.Seq[Span] {
+	return func(yield func(Span) bool) {
+		for _, n := range s.order[1:] {
+			if !yield(s.view(n)) {
+				return
+			}
+		}
+	}
+}
+
+// Span gives one span, the root by its id.
+func (s *State) Span(id string) (Span, bool) {
+	n := s.nodes[id]
+	if n == nil {
+		return Span{}, false
+	}
+	return s.view(n), true
+}
+
+// micros are milliseconds as microseconds; negative and absurd ones are 0.
+func micros(ms float64) int64 {
+	if ms < 0 || ms > 1e13 {
+		return 0
+	}
+	return int64(math.Round(ms * 1000))
+}
+
+// millis are microseconds as milliseconds, rounded.
+func millis(us int64) int64 {
+	if us >= 0 {
+		return (us + 500) / 1000
+	}
+	return (us - 500) / 1000
+}
+
+// mergeObjects lays one JSON object over another, key by key.
+func mergeObjects(under, upper json.RawMessage) json.RawMessage {
+	if len(under) == 0 {
+		return bytes.Clone(upper) // it lies in a larger piece of input
+	}
+	var a, b map[string]json.RawMessage
+	if json.Unmarshal(under, &a) != nil || json.Unmarshal(upper, &b) != nil {
+		return bytes.Clone(upper)
+	}
+	for key, value := range b {
+		a[key] = value
+	}
+	merged, err := json.Marshal(a)
+	if err != nil {
+		return bytes.Clone(upper)
+	}
+	return merged
+}

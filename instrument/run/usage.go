@@ -1,0 +1,283 @@
+package run
+
+import (
+	"math"
+
+	"github.com/obsrun/obsrun/instrument/telemetry"
+)
+
+// The measures of a usage.
+const (
+	tokens = iota
+	input
+	output
+	cached
+	tools
+	cost // in nano-dollars, so that sums are exact in any order
+	measures
+)
+
+// usage is consumption, measure by measure, with a bit for each that was
+// reported at all.
+type usage struct {
+	n   [measures]int64
+	has uint8
+}
+
+func (u usage) reported(m int) bool { return u.has&(1<<m) != 0 }
+
+// add adds v times sign. What was reported once stays reported.
+func (u *usage) add(v usage, sign int64) {
+	for m := range u.n {
+		u.n[m] = clamp(u.n[m] + sign*v.n[m])
+	}
+	u.has |= v.has
+}
+
+func (u usage) minus(v usage) usage {
+	u.add(v, -1)
+	return u
+}
+
+// clamp keeps sums of absurd counters from overflowing.
+func clamp(n int64) int64 {
+	const limit = math.MaxInt64 / 4
+	return max(-limit, min(limit, n))
+}
+
+// over resolves two accounts of the same work: the one with more tokens supplies
+// all the measures it has, the other what is missing; equal ones the larger.
+func over(a, b usage) usage {
+	if b.n[tokens] > a.n[tokens] {
+		a, b = b, a
+	}
+	for m := range a.n {
+		if !a.reported(m) || (a.n[tokens] == b.n[tokens] && b.n[m] > a.n[m]) {
+			a.n[m] = b.n[m]
+		}
+	}
+	a.has |= b.has
+	return a
+}
+
+func (u usage) view() Usage {
+	return Usage{
+		Tokens: max(0, u.n[tokens]), Input: max(0, u.n[input]), Output: max(0, u.n[output]), Cached: max(0, u.n[cached]),
+		ToolUses: max(0, u.n[tools]), CostUSD: float64(max(0, u.n[cost])) / 1e9,
+	}
+}
+
+// account is what one source said of one span.
+type account struct {
+	source string
+	now    usage // this attempt: the largest values
+	told   int64 // tokens of this attempt where they were given as such
+	past   usage // the attempts before, added up
+	// Tokens alone, by this source alone: what the children sum to, and the total.
+	kids, total int64
+}
+
+// report takes in the counters of an event.
+func (a *account) report(c *telemetry.Counters) {
+	largest := func(m int, v int64) {
+		a.now.n[m] = max(a.now.n[m], v)
+		a.now.has |= 1 << m
+	}
+	for m, v := range [...]telemetry.Int{input: c.Input, output: c.Output, cached: c.Cached, tools: c.ToolUses} {
+		if v.OK {
+			largest(m, v.N)
+		}
+	}
+	switch {
+	case c.Tokens.OK:
+		largest(tokens, c.Tokens.N)
+	case c.Input.OK || c.Output.OK:
+		largest(tokens, a.now.n[input]+a.now.n[output])
+	}
+	if c.CostUSD.OK && c.CostUSD.F >= 0 && c.CostUSD.F < 1e9 {
+		largest(cost, int64(math.Round(c.CostUSD.F*1e9)))
+	}
+}
+
+func hasCounters(c *telemetry.Counters) bool {
+	return c.Tokens.OK || c.Input.OK || c.Output.OK || c.Cached.OK || c.ToolUses.OK || c.CostUSD.OK
+}
+
+// account finds or makes what source says of the span.
+func (n *node) account(source string) *account {
+	for i := range n.accounts {
+		if n.accounts[i].source == source {
+			return &n.accounts[i]
+		}
+	}
+	n.accounts = append(n.accounts, account{source: source})
+	return &n.accounts[len(n.accounts)-1]
+}
+
+// newAttempt closes the accounts of the attempt that ended: attempts add up.
+func (n *node) newAttempt() {
+	var best usage
+	for i := range n.accounts {
+		a := &n.accounts[i]
+		best = over(best, a.now)
+		a.past.add(a.now, 1)
+		a.now = usage{}
+	}
+	n.past.add(best, 1)
+}
+
+// resolve gives the span's total: of what it reported and what its children sum
+// to, the one with more tokens.
+func (n *node) resolve() usage {
+	own := n.past
+	if n.muted != nil {
+		own = usage{}
+	} else {
+		var best usage
+		for i := range n.accounts {
+			best = over(best, n.accounts[i].now)
+		}
+		own.add(best, 1)
+	}
+	if n.kind == telemetry.KindTool && n.life != waiting {
+		// A tool span is one tool use, whatever it says, beside those below it.
+		own.n[tools], own.has = 1, own.has|1<<tools
+		total := combine(own, n.kids, n.scopeSelf)
+		total.n[tools] = 1 + n.kids.n[tools]
+		return total
+	}
+	return combine(own, n.kids, n.scopeSelf)
+}
+
+func combine(own, kids usage, add bool) usage {
+	if add {
+		own.add(kids, 1)
+		return own
+	}
+	return over(own, kids)
+}
+
+// settle brings the totals of the span and of all above it up to date.
+func (s *State) settle(n *node) {
+	for {
+		total := n.resolve()
+		delta := total.minus(n.total)
+		if delta.n == (usage{}).n && total.has == n.total.has {
+			return
+		}
+		s.count(n, -1)
+		n.total = total
+		s.count(n, +1)
+		if n.top != nil {
+			n.top.usage.add(delta, 1)
+		}
+		s.touch(n)
+		if n.parent == nil {
+			return
+		}
+		if n.metered {
+			s.unattributed(n.source).add(delta, 1)
+			return
+		}
+		n.parent.kids.add(delta, 1)
+		n = n.parent
+	}
+}
+
+// settleSource does the same for the tokens that one source told of alone.
+func (s *State) settleSource(n *node, source string) {
+	for {
+		a := n.account(source)
+		total := a.past.n[tokens] + a.now.n[tokens]
+		if n.echo {
+			total = 0
+		}
+		if n.scopeSelf {
+			total += a.kids
+		} else {
+			total = max(total, a.kids)
+		}
+		delta := clamp(total - a.total)
+		if delta == 0 {
+			return
+		}
+		a.total = total
+		if n.parent == nil {
+			return
+		}
+		n = n.parent
+		above := n.account(source)
+		above.kids = clamp(above.kids + delta)
+	}
+}
+
+func (s *State) unattributed(source string) *usage {
+	u := s.stray[source]
+	if u == nil {
+		u = new(usage)
+		s.stray[source] = u
+	}
+	return u
+}
+
+// grand is the usage of the whole run: the root's, and the metered calls that
+// match no agent where no other source reported tokens.
+func (s *State) grand() usage {
+	total := s.root.total
+	for source, stray := range s.stray {
+		alone := true
+		for i := range s.root.accounts {
+			if a := &s.root.accounts[i]; a.source != source && a.total > 0 {
+				alone = false
+			}
+		}
+		if alone {
+			total.add(*stray, 1)
+		}
+	}
+	return total
+}
+
+// rank orders the sources of one and the same LLM call: the nearest to the
+// provider counts.
+func rank(source string) int {
+	switch source {
+	case telemetry.SourceGateway:
+		return 3
+	case telemetry.SourceOTLP:
+		return 2
+	case telemetry.SourceSocket:
+		return 1
+	}
+	return 0
+}
+
+// call takes note that the span is the LLM call of this id. Of the spans that
+// name the same one, a single one counts.
+func (s *State) call(n *node, id string) {
+	if id == "" || n.callID == id {
+		return
+	}
+	n.callID = id
+	first := s.calls[id]
+	switch {
+	case first == nil:
+		s.calls[id] = n
+	case rank(n.source) > rank(first.source):
+		s.calls[id] = n
+		s.mute(first, n)
+	default:
+		s.mute(n, first)
+	}
+}
+
+func (s *State) mute(n, by *node) {
+	s.count(n, -1)
+	n.muted = by
+	n.echo = n.source == by.source
+	s.count(n, +1)
+	s.settle(n)
+	for i := range n.accounts {
+		s.settleSource(n, n.accounts[i].source)
+	}
+}
