@@ -109,35 +109,50 @@ func (w *pathWalk) span(n *node, from, t int64) {
 // MaxParallel is how many agents of the phase ran at once at most, by their
 // times; of all agents where phase is empty.
 func (s *State) MaxParallel(phase string) int {
+	if s.parallel == nil || s.parallelRev != s.rev {
+		s.parallel, s.parallelRev = s.countParallel(), s.rev
+	}
+	return s.parallel[phase]
+}
+
+// countParallel goes once over all agents, for every phase.
+func (s *State) countParallel() map[string]int {
 	type edge struct {
 		at    int64
+		phase string
 		delta int
 	}
 	var edges []edge
 	for _, n := range s.order[1:] {
-		if !n.isAgent() || n.life == waiting || (phase != "" && (n.phase == nil || n.phase.name != phase)) {
+		if !n.isAgent() || n.life == waiting {
 			continue
 		}
-		add := func(from, to int64) {
-			edges = append(edges, edge{from, 1}, edge{max(to, from+1), -1})
+		in := ""
+		if n.phase != nil {
+			in = n.phase.name
 		}
 		for _, e := range n.earlier {
-			add(e.StartMS*1000, e.EndMS*1000)
+			edges = append(edges, edge{e.StartMS * 1000, in, 1}, edge{max(e.EndMS, e.StartMS+1) * 1000, in, -1})
 		}
+		edges = append(edges, edge{n.startAt, in, 1})
 		if n.life == ended {
-			add(n.startAt, n.endAt)
-		} else {
-			edges = append(edges, edge{n.startAt, 1})
+			edges = append(edges, edge{max(n.endAt, n.startAt+1), in, -1})
 		}
 	}
 	// At one and the same time what ends makes room for what begins.
 	slices.SortFunc(edges, func(a, b edge) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.delta, b.delta))
 	})
-	running, most := 0, 0
+	running, most := make(map[string]int), make(map[string]int)
+	count := func(in string, delta int) {
+		running[in] += delta
+		most[in] = max(most[in], running[in])
+	}
 	for _, e := range edges {
-		running += e.delta
-		most = max(most, running)
+		count("", e.delta)
+		if e.phase != "" {
+			count(e.phase, e.delta)
+		}
 	}
 	return most
 }

@@ -98,7 +98,7 @@ func (r *Recorder) Elapsed() time.Duration { return r.now().Sub(r.start) }
 func (r *Recorder) Begin(name string, attrs map[string]any) error {
 	return r.Record(telemetry.Event{
 		Type: telemetry.SpanStart, SpanID: r.rootID, Kind: telemetry.KindRun, Name: name,
-		Source: telemetry.SourceObsrun, Attrs: telemetry.Attrs(attrs),
+		Source: telemetry.SourceObsrun, Attrs: telemetry.Attrs(attrs), TS: telemetry.F(seconds(r.start)),
 	})
 }
 

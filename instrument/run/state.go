@@ -49,6 +49,8 @@ type State struct {
 	sourceByClient                  bool  // source_repo and source_commit are a client's
 	lastAt                          int64 // latest time of an event
 	lastRecv                        int64
+	parallel                        map[string]int // see MaxParallel, as of parallelRev
+	parallelRev                     int64
 }
 
 // maxEntries bounds the log entries that are kept for readers; the journal has
@@ -148,6 +150,9 @@ func (s *State) timeOf(e *telemetry.Event) int64 {
 	}
 	if s.origin == 0 {
 		s.origin = at
+		if e.RecvMS.OK {
+			s.origin -= e.RecvMS.N * 1000
+		}
 	}
 	return at
 }
@@ -228,7 +233,7 @@ func (s *State) begin(e *telemetry.Event, at, recv int64) *node {
 	s.describe(n, e)
 	n.startAt, n.started, n.attempts = at, true, 1
 	n.startRecv, n.heard = recv, recv
-	s.origin = at - recv*1000
+	s.origin = at // recv_ms counts from here
 	for _, child := range s.orphans[n.id] {
 		s.touch(child) // it hangs under the root already
 	}
@@ -258,8 +263,11 @@ func (s *State) describe(n *node, e *telemetry.Event) (moved bool) {
 		n.attrs = mergeObjects(n.attrs, e.Attrs)
 	case e.Source == telemetry.SourceObsrun || e.Source == "":
 		n.attrs = mergeObjects(n.attrs, e.Attrs)
-		// On top of what a client said; what does not fit is left as it was.
-		_ = json.Unmarshal(e.Attrs, &s.attrs)
+		repo, commit := s.attrs.SourceRepo, s.attrs.SourceCommit
+		_ = json.Unmarshal(e.Attrs, &s.attrs) // what does not fit is left as it was
+		if s.sourceByClient {                 // who knows goes over who looked
+			s.attrs.SourceRepo, s.attrs.SourceCommit, s.attrs.SourceFrom = repo, commit, ""
+		}
 	default:
 		s.describeRun(e.Attrs)
 	}
@@ -371,6 +379,9 @@ func (s *State) Abandon() {
 		return
 	}
 	s.abandoned = true
+	if s.root.startAt == 0 {
+		s.root.startAt = s.origin // nobody told of its start either
+	}
 	s.root.life, s.root.endAt = ended, max(s.origin+s.lastRecv*1000, s.root.startAt)
 	s.root.duration = s.root.endAt - s.root.startAt
 	s.root.status = telemetry.StatusCancelled

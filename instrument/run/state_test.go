@@ -377,6 +377,10 @@ func TestTheRunItself(t *testing.T) {
 	assert.Equal(t, "https://github.com/Layr-Labs/eigenda", info.SourceRepo)
 	assert.Equal(t, "61019b4", info.SourceCommit)
 	assert.Empty(t, info.SourceFrom)
+	apply(t, s, `{"event":"span_update","span_id":"f00","ts":1700000001,"recv_ms":500,"source":"obsrun","attrs":{"source_repo":"/late","source_from":"cwd"}}`)
+	info = s.Info()
+	assert.Equal(t, "https://github.com/Layr-Labs/eigenda", info.SourceRepo, "the work tree is a guess")
+	assert.Empty(t, info.SourceFrom)
 	assert.Equal(t, "eigenda-1", info.RunID, "only what the run is about can be told by a client")
 	assert.Nil(t, info.ExitCode)
 
@@ -386,7 +390,7 @@ func TestTheRunItself(t *testing.T) {
 	assert.Equal(t, 3, *info.ExitCode)
 	assert.Equal(t, int64(2500), info.WallMS)
 	assert.Equal(t, int64(4), s.Totals().RejectedEvents)
-	assert.Equal(t, int64(3), s.Rev())
+	assert.Equal(t, int64(4), s.Rev())
 
 	s = fold(t, ev(1, "span_start", "a", `"kind":"agent"`))
 	s.Abandon()
@@ -419,4 +423,12 @@ func TestNamesSayNothingBad(t *testing.T) {
 	long := strings.Repeat("x", 10_000)
 	s := fold(t, ev(1, "span_start", long, `"kind":"agent"`))
 	assert.Equal(t, long, span(t, s, long).Name)
+}
+
+func TestLinesWithoutARun(t *testing.T) {
+	s := NewState()
+	apply(t, s, ev(10, "span_start", "a", `"kind":"agent"`), ev(40, "span_end", "a", ""))
+	s.Abandon()
+	assert.Equal(t, int64(epoch*1000), s.Info().StartMS, "recv_ms says when it began")
+	assert.Equal(t, int64(40_000), s.Info().WallMS)
 }

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/obsrun/obsrun/instrument"
+)
+
+// environment is what the child sees: ours, without what is only for obsrun, and
+// with where to send telemetry.
+func (s *session) environment() []string {
+	drop := append(twins(), "OBSRUN_SOCKET", "OBSRUN_RUN_ID", "OBSRUN_RUN_DIR", "OBSRUN_PARENT_SPAN", "OBSRUN_URL", "TRACEPARENT", "TRACESTATE")
+	env := make([]string, 0, len(s.w.env)+len(drop))
+	for _, entry := range s.w.env {
+		if key, _, _ := strings.Cut(entry, "="); !slices.Contains(drop, key) {
+			env = append(env, entry)
+		}
+	}
+	env = append(env,
+		"OBSRUN_RUN_ID="+s.dir.RunID,
+		"OBSRUN_RUN_DIR="+s.dir.Path,
+		"OBSRUN_URL="+s.url(),
+	)
+	if s.socket == nil {
+		return env
+	}
+	client := instrument.Dial(s.socket.Path, s.recorder.RootID())
+	client.RunID = s.dir.RunID
+	root := instrument.Current(instrument.NewContext(context.Background(), client))
+	return append(append(env, "OBSRUN_SOCKET="+s.socket.Path), root.Env()...)
+}
+
+// lookup finds a variable in an environment, the last one as getenv(3) of most
+// shells' children would.
+func lookup(env []string, key string) string {
+	value := ""
+	for _, entry := range env {
+		if k, v, ok := strings.Cut(entry, "="); ok && k == key {
+			value = v
+		}
+	}
+	return value
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/obsrun/obsrun/supervisor"
+)
+
+// runFlag gives a flag its environment twin: --log-dir is OBSRUN_LOG_DIR.
+func twin(name string) []string {
+	return []string{"OBSRUN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))}
+}
+
+func stringFlag(name, value, usage string) *cli.StringFlag {
+	return &cli.StringFlag{Name: name, Value: value, Usage: usage, EnvVars: twin(name)}
+}
+
+func listFlag(name, usage string) *cli.StringSliceFlag {
+	return &cli.StringSliceFlag{Name: name, Usage: usage, EnvVars: twin(name)}
+}
+
+func boolFlag(name, usage string) *cli.BoolFlag {
+	return &cli.BoolFlag{Name: name, Usage: usage, EnvVars: twin(name)}
+}
+
+func logDirFlag() cli.Flag {
+	return stringFlag("log-dir", "logs", "`DIR` where run directories go")
+}
+
+// serveFlags are those of every command that serves the dashboard.
+func serveFlags() []cli.Flag {
+	return []cli.Flag{
+		logDirFlag(),
+		stringFlag("listen", "127.0.0.1:0", "`ADDR` of the dashboard; off for none; one that is not loopback needs --tls-cert and --tls-key, or --insecure"),
+		listFlag("allow-host", "a further Host `NAME` that is answered (tunnels, forwarded ports); repeatable"),
+		stringFlag("tls-cert", "", "PEM `FILE` with the certificate of the dashboard"),
+		stringFlag("tls-key", "", "PEM `FILE` with its key"),
+		boolFlag("insecure", "serve beyond this machine without TLS"),
+		boolFlag("open", "start the browser (default: on a terminal with a display, never in CI)"),
+		boolFlag("no-open", "do not start the browser"),
+	}
+}
+
+func runFlags() []cli.Flag {
+	return append(serveFlags(),
+		stringFlag("name", "", "first part of the run id (default: from COMMAND)"),
+		stringFlag("source-repo", "", "`URL` of what the run is about"),
+		stringFlag("source-commit", "", "`SHA` of what the run is about"),
+		stringFlag("keep-open", "0", "go on serving for this `DURATION` after COMMAND ended; -1 until interrupted"),
+		listFlag("stall-timeout", "`DURATION` of silence after which a span is stalled; auto, 0 for off, or KIND=DURATION; repeatable (default: auto)"),
+		stringFlag("on-stall", "flag", "what a stall does to the run: flag or kill"),
+		stringFlag("fail-on", "", "exit 3 although COMMAND exited 0: `stall,error`"),
+		boolFlag("no-pty", "no terminal for COMMAND"),
+		boolFlag("record", "record terminal.cast (default: yes, but not when CI is set)"),
+		boolFlag("no-record", "do not record terminal.cast"),
+		listFlag("source", "switch a telemetry source off: `NAME=off`; repeatable"),
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: twin("quiet"), Usage: "no line before, no summary after"},
+	)
+}
+
+// twins are the environment variables that set flags: they are not for the child.
+func twins() []string {
+	var names []string
+	for _, f := range runFlags() {
+		names = append(names, twin(f.Names()[0])...)
+	}
+	return names
+}
+
+// serving is what serveFlags say.
+type serving struct {
+	logDir, listen  string
+	allowHosts      []string
+	tlsCert, tlsKey string
+	insecure        bool
+	open            bool
+}
+
+// options are what the flags of a run say.
+type options struct {
+	serving
+	name                     string
+	sourceRepo, sourceCommit string
+	keepOpen                 time.Duration // negative: until interrupted
+	stall                    supervisor.StallTimeout
+	killOnStall              bool
+	failOnStall, failOnError bool
+	noPTY, record, quiet     bool
+	off                      []string // sources
+	command                  []string
+	shown                    []string // the command as people are shown it; nil: as it is
+}
+
+func servingOptions(c *cli.Context, w world) (serving, error) {
+	if err := applyFile(c); err != nil {
+		return serving{}, err
+	}
+	s := serving{
+		logDir: c.String("log-dir"), listen: c.String("listen"), allowHosts: c.StringSlice("allow-host"),
+		tlsCert: c.String("tls-cert"), tlsKey: c.String("tls-key"), insecure: c.Bool("insecure"),
+	}
+	switch {
+	case c.Bool("open") && c.Bool("no-open"):
+		return s, usagef("--open and --no-open contradict each other")
+	case c.Bool("open"):
+		s.open = true
+	case c.Bool("no-open"):
+	default:
+		s.open = !inCI() && isTerminal(w.stderr) && hasDisplay()
+	}
+	return s, nil
+}
+
+func runOptions(c *cli.Context, w world) (options, error) {
+	s, err := servingOptions(c, w)
+	if err != nil {
+		return options{}, err
+	}
+	o := options{
+		serving: s, name: c.String("name"), sourceRepo: cutUserInfo(c.String("source-repo")), sourceCommit: c.String("source-commit"),
+		noPTY: c.Bool("no-pty"), quiet: c.Bool("quiet"),
+	}
+	if o.name != "" && !namePattern.MatchString(o.name) {
+		return o, usagef("--name %q does not fit: a letter, then up to 47 letters, digits, dots, dashes and underscores", o.name)
+	}
+	if o.keepOpen, err = parseKeepOpen(c.String("keep-open")); err != nil {
+		return o, err
+	}
+	if o.stall, err = supervisor.ParseStallTimeout(c.StringSlice("stall-timeout")); err != nil {
+		return o, usagef("--stall-timeout: %v", err)
+	}
+	switch on := c.String("on-stall"); on {
+	case "flag":
+	case "kill":
+		o.killOnStall = true
+	default:
+		return o, usagef("--on-stall %s: say flag or kill", on)
+	}
+	for _, what := range strings.Split(c.String("fail-on"), ",") {
+		switch strings.TrimSpace(what) {
+		case "":
+		case "stall":
+			o.failOnStall = true
+		case "error":
+			o.failOnError = true
+		default:
+			return o, usagef("--fail-on %s: say stall, error, or both with a comma", what)
+		}
+	}
+	switch {
+	case c.Bool("record") && c.Bool("no-record"):
+		return o, usagef("--record and --no-record contradict each other")
+	default:
+		o.record = !c.Bool("no-record") && (c.Bool("record") || !inCI()) && !o.noPTY
+	}
+	for _, source := range c.StringSlice("source") {
+		name, state, _ := strings.Cut(source, "=")
+		switch {
+		case name == "socket":
+			return o, usagef("--source %s: the socket can not be switched off", source)
+		case !slices.Contains(switchable, name) || (state != "off" && state != "on"):
+			return o, usagef("--source %s: say NAME=off, NAME one of %s", source, strings.Join(switchable, ", "))
+		case state == "off":
+			o.off = append(o.off, name)
+		}
+	}
+	return o, nil
+}
+
+func parseKeepOpen(text string) (time.Duration, error) {
+	if n, err := strconv.Atoi(text); err == nil {
+		switch {
+		case n < 0:
+			return -1, nil
+		case n == 0:
+			return 0, nil
+		}
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, usagef("--keep-open %s: say a duration such as 10m, or -1", text)
+	}
+	return d, nil
+}
+
+// inCI tells whether this is a CI job: they all set CI.
+func inCI() bool {
+	ci := os.Getenv("CI")
+	return ci != "" && ci != "false" && ci != "0"
+}
+
+func isTerminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd())) }
+
+// logDir is --log-dir as an absolute path, for the reader's commands.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}

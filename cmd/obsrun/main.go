@@ -1,0 +1,212 @@
+// Command obsrun makes a run of many agents visible: it starts the orchestrator
+// under a pseudo-terminal, records what it and its agents tell, serves a live
+// dashboard, and sums the run up.
+//
+// main collects the world, exec does the work, and there is one file a command.
+// run.go is the composition root.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obsrun/obsrun/supervisor"
+)
+
+// version is set by the release build: -ldflags "-X main.version=v1.2.3".
+var version = "devel"
+
+// exitFailure is the status of obsrun's own failures.
+const exitFailure = 125
+
+// world is everything that a command may touch beside files.
+type world struct {
+	args           []string // without the program's name
+	env            []string
+	stdin          *os.File
+	stdout, stderr *os.File
+	executable     string // obsrun itself
+}
+
+func main() {
+	if code, ok := supervisor.Monitor(); ok {
+		os.Exit(code)
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		executable = os.Args[0]
+	}
+	os.Exit(exec(context.Background(), world{
+		args: os.Args[1:], env: os.Environ(), executable: executable,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+	}))
+}
+
+// exitStatus is an error that has been told already, or needs no words.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// usageError is a command line that can not be understood.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
+
+// exec runs one command line and gives obsrun's exit status.
+func exec(ctx context.Context, w world) int {
+	own, command, dashes := splitCommand(w.args)
+	app := newApp(w, command, dashes)
+	args, err := arrange(app, own)
+	if err == nil {
+		err = app.RunContext(ctx, append([]string{"obsrun"}, args...))
+	}
+	var status exitStatus
+	var start *supervisor.StartError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case errors.As(err, &start):
+		say(w.stderr, "%v", err)
+		return start.Status
+	}
+	say(w.stderr, "%v", err)
+	return exitFailure
+}
+
+// splitCommand parts the command line at the first "--": what stands after it
+// belongs to the child, whatever it looks like.
+func splitCommand(args []string) (own, command []string, dashes bool) {
+	if i := slices.Index(args, "--"); i >= 0 {
+		return args[:i], args[i+1:], true
+	}
+	return args, nil, false
+}
+
+// say prints a word of obsrun's own.
+func say(w io.Writer, format string, args ...any) {
+	fmt.Fprintf(w, "obsrun: %s\n", strings.TrimSuffix(fmt.Sprintf(format, args...), "\n"))
+}
+
+// untilInterrupted gives a context that ends with INT or TERM.
+func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+}
+
+// newApp is the command line as data. command is what stands behind "--".
+func newApp(w world, command []string, dashes bool) *cli.App {
+	return &cli.App{
+		Name:      "obsrun",
+		Usage:     "make a run of many agents visible",
+		UsageText: "obsrun [flags] -- COMMAND [ARG...]\nobsrun report|serve|list|emit|span|demo [flags] ...",
+		Version:   version,
+		Flags:     runFlags(),
+		Commands: []*cli.Command{
+			reportCommand(w), serveCommand(w), listCommand(w), emitCommand(w), spanCommand(w, command, dashes), demoCommand(w), actCommand(w),
+		},
+		Action: func(c *cli.Context) error {
+			switch {
+			case dashes && c.NArg() > 0:
+				return usagef("%q stands before --; write: obsrun [flags] -- COMMAND", c.Args().First())
+			case c.NArg() > 0:
+				return usagef("%q is no command of obsrun; to run it, write: obsrun -- %s", c.Args().First(), strings.Join(c.Args().Slice(), " "))
+			case dashes && len(command) == 0:
+				return usagef("there is no COMMAND after --; write: obsrun [flags] -- COMMAND")
+			case !dashes:
+				return cli.ShowAppHelp(c)
+			}
+			opt, err := runOptions(c, w)
+			if err != nil {
+				return err
+			}
+			opt.command = command
+			return runCommand(c.Context, w, opt)
+		},
+		Writer: w.stdout, ErrWriter: w.stderr,
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true,
+		ExitErrHandler:            func(*cli.Context, error) {}, // exec decides
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usagef("%v; see obsrun --help", err)
+		},
+	}
+}
+
+// arrange puts flags before operands, as cli wants them, and refuses what is no
+// flag, with the nearest that is.
+func arrange(app *cli.App, args []string) ([]string, error) {
+	var head, flags, operands []string
+	known := app.Flags
+	command := ""
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if len(arg) < 2 || arg[0] != '-' {
+			if sub := commandNamed(app, arg); sub != nil && command == "" && len(operands) == 0 {
+				command, known = arg, sub.Flags
+				head, flags = flags, nil
+				continue
+			}
+			operands = append(operands, arg)
+			continue
+		}
+		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		flags = append(flags, arg)
+		if slices.Contains([]string{"help", "h", "version", "v"}, name) {
+			continue
+		}
+		flag := flagNamed(known, name)
+		if flag == nil {
+			return nil, usagef("there is no flag %s; did you mean %s?", arg, cli.SuggestFlag(known, name, false))
+		}
+		if takesValue(flag) && !hasValue {
+			if i++; i == len(args) {
+				return nil, usagef("%s wants a value", arg)
+			}
+			flags = append(flags, args[i])
+		}
+	}
+	out := head
+	if command != "" {
+		out = append(out, command)
+	}
+	out = append(out, flags...)
+	if len(operands) > 0 {
+		out = append(append(out, "--"), operands...)
+	}
+	return out, nil
+}
+
+func commandNamed(app *cli.App, name string) *cli.Command {
+	for _, c := range app.Commands {
+		if c.HasName(name) {
+			return c
+		}
+	}
+	return nil
+}
+
+func flagNamed(flags []cli.Flag, name string) cli.Flag {
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			return f
+		}
+	}
+	return nil
+}
+
+func takesValue(f cli.Flag) bool {
+	_, isBool := f.(*cli.BoolFlag)
+	return !isBool
+}

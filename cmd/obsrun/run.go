@@ -1,0 +1,430 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/obsrun/obsrun/instrument/receiver"
+	"github.com/obsrun/obsrun/instrument/run"
+	"github.com/obsrun/obsrun/instrument/telemetry"
+	"github.com/obsrun/obsrun/report"
+	"github.com/obsrun/obsrun/serve"
+	"github.com/obsrun/obsrun/supervisor"
+	"github.com/obsrun/obsrun/ui"
+)
+
+// killGrace is what the run has between TERM and KILL when a stall ends it.
+const killGrace = 10 * time.Second
+
+// switchable are the sources that --source can switch off.
+var switchable = []string{telemetry.SourceToolCalls}
+
+// session is one run with all that watches it. A part that could not be had is
+// nil: a fault of telemetry never fails the run.
+type session struct {
+	w   world
+	opt options
+
+	dir      *run.Directory
+	started  time.Time
+	recorder *run.Recorder
+	cast     *os.File
+	socket   *receiver.Socket
+	tail     *receiver.Tail
+	server   *serve.Server
+	subject  chan struct{} // closed when the work tree was looked at
+	watchdog *supervisor.Watchdog
+	process  *supervisor.Process
+	stalled  chan struct{} // closed when a stall ended the run
+	faults   []string      // told at the end
+}
+
+// runCommand starts COMMAND, supervises and records it, shows it, sums it up.
+func runCommand(ctx context.Context, w world, opt options) error {
+	s, err := prepare(ctx, w, opt)
+	if err != nil {
+		return err
+	}
+	var exit supervisor.Exit
+	err = s.start()
+	if err == nil {
+		exit = s.process.Wait()
+	}
+	return s.finish(ctx, exit, err)
+}
+
+// prepare brings up everything that has to stand before the child starts. What
+// fails here fails obsrun, before anything was run.
+func prepare(ctx context.Context, w world, opt options) (*session, error) {
+	if opt.shown == nil {
+		opt.shown = opt.command
+	}
+	if opt.name == "" {
+		opt.name = nameOf(opt.command)
+	}
+	s := &session{w: w, opt: opt, started: time.Now(), stalled: make(chan struct{}), subject: make(chan struct{})}
+	var err error
+	if s.dir, err = run.Create(opt.logDir, run.NewID(opt.name, s.started), s.started); err != nil {
+		return nil, err
+	}
+	if s.recorder, err = run.NewRecorder(s.dir.Path, time.Now); err != nil {
+		s.dir.Close()
+		return nil, err
+	}
+	if err := s.serve(); err != nil {
+		s.dir.Close()
+		return nil, err
+	}
+	_ = s.recorder.Begin(s.dir.RunID, s.attrs())
+	for _, note := range s.dir.Notes {
+		s.recorder.Note("info", note)
+	}
+	if s.socket, err = receiver.ListenSocket(s.recorder.Record, s.recorder.Sync); err != nil {
+		s.fault(err)
+	}
+	s.follow()
+	s.record()
+	s.writeManifest()
+	go s.lookAtWorkTree(ctx)
+	return s, nil
+}
+
+// attrs are what is known of the run when it starts.
+func (s *session) attrs() map[string]any {
+	attrs := map[string]any{
+		"run_id": s.dir.RunID, "command": maskSecrets(s.opt.shown),
+		"obsrun_version": version, "schema": telemetry.SchemaVersion,
+	}
+	put := func(key, value string) {
+		if value != "" {
+			attrs[key] = value
+		}
+	}
+	cwd, _ := os.Getwd()
+	host, _ := os.Hostname()
+	put("cwd", cwd)
+	put("host", host)
+	put("source_repo", s.opt.sourceRepo)
+	put("source_commit", s.opt.sourceCommit)
+	put("outer_run_id", lookup(s.w.env, "OBSRUN_RUN_ID"))
+	return attrs
+}
+
+// lookAtWorkTree records what the run is about where nobody says so: asking git
+// takes longer than starting the child.
+func (s *session) lookAtWorkTree(ctx context.Context) {
+	defer close(s.subject)
+	if s.opt.sourceRepo != "" || s.opt.sourceCommit != "" {
+		return
+	}
+	if repo, commit := workTree(ctx); commit != "" {
+		_ = s.recorder.Record(telemetry.Event{
+			Type: telemetry.SpanUpdate, SpanID: s.recorder.RootID(), Source: telemetry.SourceObsrun,
+			Attrs: telemetry.Attrs(map[string]any{"source_repo": repo, "source_commit": commit, "source_from": "cwd"}),
+		})
+	}
+}
+
+// serve opens the dashboard's address.
+func (s *session) serve() error {
+	if s.opt.listen == "off" {
+		return nil
+	}
+	server, err := serve.Listen(serve.Config{
+		RunID: s.dir.RunID, Dir: s.dir.Path, Feed: s.recorder.Feed(), Page: ui.Page, Token: serve.NewToken(),
+		AllowHosts: s.opt.allowHosts, Listen: s.opt.listen, TLSCert: s.opt.tlsCert, TLSKey: s.opt.tlsKey, Insecure: s.opt.insecure,
+		Fault: func(err error) { s.recorder.Note("warn", err.Error()) },
+	})
+	if err != nil {
+		return err
+	}
+	s.server = server
+	go func() {
+		if err := server.Serve(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.recorder.Note("warn", err.Error())
+		}
+	}()
+	return nil
+}
+
+// follow looks for the logs that known orchestrators write.
+func (s *session) follow() {
+	if slices.Contains(s.opt.off, telemetry.SourceToolCalls) {
+		return
+	}
+	var paths []string
+	for _, dir := range []string{s.dir.Path, filepath.Join(s.opt.logDir, "latest"), filepath.Join("logs", "latest")} {
+		if path := absolute(filepath.Join(dir, "tool_calls.jsonl")); !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	s.tail = receiver.FollowToolCalls(s.recorder.Record, time.Local, paths...)
+}
+
+func (s *session) record() {
+	if !s.opt.record {
+		return
+	}
+	file, err := os.OpenFile(run.CastPath(s.dir.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		s.fault(fmt.Errorf("record the terminal: %w", err))
+		return
+	}
+	s.cast = file
+}
+
+func (s *session) writeManifest() {
+	m := run.Manifest{
+		RunID: s.dir.RunID, PID: os.Getpid(), URL: s.url(), Started: s.started.UTC(),
+		Command: maskSecrets(s.opt.shown), Version: version,
+	}
+	if err := report.WriteFile(run.ManifestPath(s.dir.Path), m); err != nil {
+		s.fault(err)
+	}
+}
+
+func (s *session) url() string {
+	if s.server == nil {
+		return ""
+	}
+	return s.server.URL()
+}
+
+// fault tells of something that went wrong beside the run.
+func (s *session) fault(err error) { s.recorder.Note("warn", err.Error()) }
+
+// start tells where the run can be seen and starts the child.
+func (s *session) start() error {
+	if isTerminal(s.w.stderr) && !s.opt.quiet {
+		if s.server == nil {
+			say(s.w.stderr, "run %s", s.dir.RunID)
+		} else {
+			say(s.w.stderr, "run %s, dashboard %s", s.dir.RunID, s.url())
+		}
+	}
+	if s.server != nil && s.opt.open {
+		openBrowser(s.server.OpenURL(), func(err error) { s.fault(fmt.Errorf("open the browser: %w", err)) })
+	}
+	command := supervisor.Command{
+		Args: s.opt.command, Env: s.environment(), NoPTY: s.opt.noPTY,
+		Stdin: s.w.stdin, Stdout: s.w.stdout, Stderr: s.w.stderr,
+		OnInterrupt: s.interrupted,
+	}
+	if s.cast != nil {
+		command.Cast = supervisor.NewCast(s.cast)
+	}
+	process, err := supervisor.Start(command)
+	if err != nil {
+		return err
+	}
+	s.process = process
+	s.watchdog = supervisor.Watch(supervisor.WatchConfig{
+		Feed: s.recorder.Feed(), Elapsed: s.recorder.Elapsed, Record: s.recorder.Record, Process: process,
+		Timeout: s.opt.stall, OnStall: s.onStall,
+	})
+	return nil
+}
+
+// interrupted writes a summary that will do if nobody lets obsrun write another:
+// CI systems kill without asking twice.
+func (s *session) interrupted(signal os.Signal) {
+	s.recorder.Interrupted(signal.String())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.recorder.Sync(ctx)
+	s.writeSummary()
+}
+
+func (s *session) onStall(telemetry.Event) {
+	if s.opt.killOnStall {
+		close(s.stalled)
+		s.process.Terminate(killGrace)
+	}
+}
+
+func (s *session) writeSummary() (summary report.Summary) {
+	s.recorder.Feed().View(func(state *run.State) { summary = report.Summarize(state) })
+	if err := summary.Write(run.SummaryPath(s.dir.Path)); err != nil {
+		s.faults = append(s.faults, err.Error())
+	}
+	return summary
+}
+
+// finish is the one way out, however the run went. startErr says that there was
+// no child.
+func (s *session) finish(ctx context.Context, exit supervisor.Exit, startErr error) error {
+	closing, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if s.socket != nil {
+		if err := s.socket.Close(closing); err != nil {
+			s.fault(err)
+		}
+	}
+	if s.tail != nil {
+		if err := s.tail.Close(closing); err != nil {
+			s.fault(err)
+		}
+	}
+	if s.watchdog != nil {
+		s.watchdog.Close()
+	}
+	<-s.subject
+	s.closeCast(exit)
+
+	status, attrs, reason := s.verdict(closing, exit, startErr)
+	if err := s.recorder.Finish(status, attrs); err != nil {
+		s.faults = append(s.faults, err.Error())
+	}
+	summary := s.writeSummary()
+	_ = s.dir.Close() // the run is over: what reads it now reads a finished one
+	if s.server != nil {
+		s.server.Settle(ctx)
+	}
+	s.tell(summary, reason)
+	if s.server != nil {
+		s.keepOpen(ctx)
+		shutdown, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		_ = s.server.Shutdown(shutdown)
+	}
+	if s.process != nil {
+		s.process.Close()
+	}
+	if startErr != nil {
+		return startErr
+	}
+	if code := attrs["obsrun_exit"].(int); code != 0 {
+		return exitStatus(code)
+	}
+	return nil
+}
+
+func (s *session) closeCast(exit supervisor.Exit) {
+	if s.cast == nil {
+		return
+	}
+	if err := s.cast.Close(); err != nil {
+		s.fault(fmt.Errorf("record the terminal: %w", err))
+	}
+}
+
+// verdict is how the run ended: the status and attrs of the root's end, and why
+// obsrun's exit status is not the child's.
+func (s *session) verdict(ctx context.Context, exit supervisor.Exit, startErr error) (status string, attrs map[string]any, reason string) {
+	var start *supervisor.StartError
+	if errors.As(startErr, &start) {
+		return telemetry.StatusError, map[string]any{"exit_code": start.Status, "obsrun_exit": start.Status, "error": startErr.Error()}, ""
+	}
+	if exit.Err != nil {
+		s.fault(exit.Err)
+	}
+	if exit.Stdout != nil && !errors.Is(exit.Stdout, syscall.EPIPE) {
+		s.fault(fmt.Errorf("write to stdout: %w", exit.Stdout))
+	}
+	if err := s.recorder.Sync(ctx); err != nil {
+		s.fault(err)
+	}
+	code := exit.Code
+	select {
+	case <-s.stalled:
+		code, reason = 124, "a stall ended the run (--on-stall kill)"
+	default:
+		if code == 0 {
+			if reason = s.failure(); reason != "" {
+				code = 3
+			}
+		}
+	}
+	attrs = map[string]any{"exit_code": exit.Code, "obsrun_exit": code}
+	if exit.Signal != 0 {
+		attrs["signal"] = exit.Signal.String()
+	}
+	if len(exit.Survivors) > 0 {
+		var names []string
+		for _, p := range exit.Survivors {
+			names = append(names, fmt.Sprintf("%s (pid %d)", p.Name, p.PID))
+		}
+		attrs["survivors"] = names
+	}
+	s.recorder.Feed().View(func(state *run.State) { attrs["peak_parallel_agents"] = state.MaxParallel("") })
+	switch {
+	case exit.Code != 0:
+		status = telemetry.StatusError
+	default:
+		status = telemetry.StatusOK
+	}
+	if exit.Interrupted {
+		attrs["interrupted"] = "signal"
+	}
+	return status, attrs, reason
+}
+
+// failure says what of --fail-on was met, empty where nothing was. What is open
+// now, as the run ends, is lost.
+func (s *session) failure() (reason string) {
+	s.recorder.Feed().View(func(state *run.State) {
+		t := state.Totals()
+		if bad := t.Failed + t.Queued + t.Running; s.opt.failOnError && bad > 0 {
+			reason = fmt.Sprintf("%d agents ended error and %d were lost (--fail-on error)", t.Failed, t.Queued+t.Running)
+		}
+		if !s.opt.failOnStall {
+			return
+		}
+		for _, stall := range state.Stalls() {
+			if stall.Open {
+				reason = fmt.Sprintf("%s was still stalled at the end (--fail-on stall)", quoted(stall.Name))
+			}
+		}
+	})
+	return reason
+}
+
+// tell prints what a person should know of the run now that it is over.
+func (s *session) tell(summary report.Summary, reason string) {
+	if isTerminal(s.w.stderr) && !s.opt.quiet {
+		if err := report.Brief(s.w.stderr, summary, textOptions(s.w.stderr)); err == nil {
+			fmt.Fprintf(s.w.stderr, "  files  %s\n", s.dir.Path)
+		}
+	}
+	for _, warning := range summary.Warnings {
+		if warning.Source == telemetry.SourceObsrun && !isTerminal(s.w.stderr) {
+			say(s.w.stderr, "%s", quoted(warning.Message))
+		}
+	}
+	for _, fault := range s.faults {
+		say(s.w.stderr, "%s", fault)
+	}
+	if reason != "" {
+		say(s.w.stderr, "exit %d: %s", *summary.ObsrunExit, reason)
+	}
+}
+
+// keepOpen goes on serving for as long as was asked.
+func (s *session) keepOpen(ctx context.Context) {
+	if s.opt.keepOpen == 0 {
+		return
+	}
+	if isTerminal(s.w.stderr) && !s.opt.quiet {
+		say(s.w.stderr, "the dashboard stays open at %s; Ctrl-C closes it", s.url())
+	}
+	var timeout <-chan time.Time
+	if s.opt.keepOpen > 0 {
+		timeout = time.After(s.opt.keepOpen)
+	}
+	var late <-chan os.Signal
+	if s.process != nil {
+		late = s.process.Late()
+	}
+	select {
+	case <-ctx.Done():
+	case <-late:
+	case <-timeout:
+	}
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"net/url"
+	osexec "os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// namePattern is what a run's name may look like.
+var namePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,47}$`)
+
+// nameOf makes the first part of the run id of what is run: the first operand
+// that can be one, else the program's name.
+func nameOf(command []string) string {
+	for _, arg := range command[1:] {
+		if namePattern.MatchString(arg) && !looksSecret(arg) {
+			return arg
+		}
+	}
+	base := regexp.MustCompile(`[^A-Za-z0-9._-]+`).ReplaceAllString(filepath.Base(command[0]), "-")
+	base = strings.TrimLeft(base, "0123456789._-")
+	if base = base[:min(len(base), 48)]; !namePattern.MatchString(base) {
+		return "run"
+	}
+	return base
+}
+
+const masked = "***"
+
+var (
+	// secretKey is a name whose value is not for others to see.
+	secretKey = regexp.MustCompile(`(?i)(api[-_]?key|secret|token|passw(or)?d|passphrase|credential|authorization|private[-_]?key|access[-_]?key|auth[-_]?key|bearer)`)
+	// secretValue is a value that gives itself away: the prefixes that providers
+	// put before their keys.
+	secretValue = regexp.MustCompile(`\b(sk-[A-Za-z0-9_-]{8,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[0-9A-Z]{12,}|AIza[0-9A-Za-z_-]{20,}|hf_[A-Za-z0-9]{16,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*)`)
+	assignment  = regexp.MustCompile(`^(-{0,2}[A-Za-z][A-Za-z0-9_.-]*)=(.*)$`)
+	bearer      = regexp.MustCompile(`(?i)\b(bearer|basic)\s+\S+`)
+	header      = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*):\s*\S`)
+	inText      = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|\S+)`)
+	urlInText   = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://\S+`)
+)
+
+func looksSecret(arg string) bool { return secretValue.MatchString(arg) }
+
+// maskSecrets gives the command line as it may be kept.
+func maskSecrets(command []string) []string {
+	out := make([]string, 0, len(command))
+	hideNext := false
+	for _, arg := range command {
+		switch m := assignment.FindStringSubmatch(arg); {
+		case hideNext && !strings.HasPrefix(arg, "--"):
+			arg, hideNext = masked, false
+			out = append(out, arg)
+			continue
+		case m != nil && secretKey.MatchString(m[1]):
+			arg = m[1] + "=" + masked
+		case header.MatchString(arg) && secretKey.MatchString(arg[:strings.IndexByte(arg, ':')]):
+			arg = arg[:strings.IndexByte(arg, ':')] + ": " + masked
+		}
+		// A flag such as --api-key, but not --max-tokens, has its secret behind it.
+		hideNext = strings.HasPrefix(arg, "-") && !strings.Contains(arg, "=") && secretKey.MatchString(arg) && !strings.HasSuffix(arg, "s")
+		arg = secretValue.ReplaceAllString(arg, masked)
+		arg = bearer.ReplaceAllString(arg, "$1 "+masked)
+		arg = inText.ReplaceAllStringFunc(arg, func(text string) string {
+			if key, _, _ := strings.Cut(text, "="); secretKey.MatchString(key) {
+				return key + "=" + masked
+			}
+			return text
+		})
+		out = append(out, urlInText.ReplaceAllStringFunc(arg, cutUserInfo))
+	}
+	return out
+}
+
+// cutUserInfo takes user and password out of a URL.
+func cutUserInfo(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.User == nil || u.Host == "" {
+		return text
+	}
+	u.User = nil
+	return u.String()
+}
+
+// workTree finds what the git work tree in the current directory is, empty where
+// there is none or git is slow.
+func workTree(ctx context.Context) (repo, commit string) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	git := func(args ...string) string {
+		out, err := osexec.CommandContext(ctx, "git", args...).Output()
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if commit = git("rev-parse", "--verify", "--short", "HEAD"); commit == "" {
+		return "", ""
+	}
+	if repo = cutUserInfo(git("config", "--get", "remote.origin.url")); repo == "" {
+		repo = git("rev-parse", "--show-toplevel")
+	}
+	return repo, commit
+}
