@@ -40,7 +40,7 @@ type session struct {
 	tail     *receiver.Tail
 	server   *serve.Server
 	subject  chan struct{} // closed when the work tree was looked at
-	watchdog *supervisor.Watchdog
+	unwatch  func()        // stops the watchdog
 	process  *supervisor.Process
 	stalled  chan struct{} // closed when a stall ended the run
 	faults   []string      // told at the end
@@ -225,11 +225,26 @@ func (s *session) start() error {
 		return err
 	}
 	s.process = process
-	s.watchdog = supervisor.Watch(supervisor.WatchConfig{
-		Feed: s.recorder.Feed(), Elapsed: s.recorder.Elapsed, Record: s.recorder.Record, Process: process,
-		Timeout: s.opt.stall, OnStall: s.onStall,
-	})
+	s.watch()
 	return nil
+}
+
+// watch starts the watchdog.
+func (s *session) watch() {
+	config := supervisor.WatchConfig{
+		Limits: s.opt.stall, Feed: s.recorder.Feed(), Elapsed: s.recorder.Elapsed, Record: s.recorder.Record,
+		PID: s.process.PID(), OnStall: s.onStall,
+	}
+	if !s.opt.noPTY {
+		config.LastOutput, config.LastInput = s.process.LastOutput, s.process.LastInput
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		supervisor.Watch(ctx, config)
+	}()
+	s.unwatch = func() { stop(); <-done }
 }
 
 // interrupted writes a summary that will do if nobody lets obsrun write another:
@@ -272,8 +287,8 @@ func (s *session) finish(ctx context.Context, exit supervisor.Exit, startErr err
 			s.fault(err)
 		}
 	}
-	if s.watchdog != nil {
-		s.watchdog.Close()
+	if s.unwatch != nil {
+		s.unwatch()
 	}
 	<-s.subject
 	s.closeCast(exit)
