@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/obsrun/obsrun/instrument/run"
+	"github.com/obsrun/obsrun/instrument/telemetry"
+	"github.com/obsrun/obsrun/report"
+	"github.com/obsrun/obsrun/supervisor"
+)
+
+// verdict is how the run ended: the status and attrs of the root's end, and why
+// obsrun's exit status is not the child's.
+func (s *session) verdict(ctx context.Context, exit supervisor.Exit, startErr error) (status string, attrs map[string]any, reason string) {
+	var start *supervisor.StartError
+	if errors.As(startErr, &start) {
+		return telemetry.StatusError, map[string]any{"exit_code": start.Status, "obsrun_exit": start.Status, "error": startErr.Error()}, ""
+	}
+	if exit.Err != nil {
+		s.fault(exit.Err)
+	}
+	if exit.Stdout != nil && !errors.Is(exit.Stdout, syscall.EPIPE) {
+		s.fault(fmt.Errorf("write to stdout: %w", exit.Stdout))
+	}
+	if err := s.recorder.Sync(ctx); err != nil {
+		s.fault(err)
+	}
+	code := exit.Code
+	select {
+	case <-s.stalled:
+		code, reason = 124, "a stall ended the run (--on-stall kill)"
+	default:
+		if code == 0 {
+			if reason = s.failure(); reason != "" {
+				code = 3
+			}
+		}
+	}
+	attrs = map[string]any{"exit_code": exit.Code, "obsrun_exit": code}
+	if exit.Signal != 0 {
+		attrs["signal"] = exit.Signal.String()
+	}
+	if len(exit.Survivors) > 0 {
+		var names []string
+		for _, p := range exit.Survivors {
+			names = append(names, fmt.Sprintf("%s (pid %d)", p.Name, p.PID))
+		}
+		attrs["survivors"] = names
+	}
+	s.recorder.Feed().View(func(state *run.State) { attrs["peak_parallel_agents"] = state.MaxParallel("") })
+	switch {
+	case exit.Code != 0:
+		status = telemetry.StatusError
+	default:
+		status = telemetry.StatusOK
+	}
+	if exit.Interrupted && s.signal == nil {
+		attrs["interrupted"] = "signal"
+	}
+	return status, attrs, reason
+}
+
+// failure says what of --fail-on was met, empty where nothing was. What is open
+// now, as the run ends, is lost.
+func (s *session) failure() (reason string) {
+	s.recorder.Feed().View(func(state *run.State) {
+		t := state.Totals()
+		if bad := t.Failed + t.Queued + t.Running; s.opt.failOnError && bad > 0 {
+			reason = fmt.Sprintf("%d agents ended error and %d were lost (--fail-on error)", t.Failed, t.Queued+t.Running)
+		}
+		if !s.opt.failOnStall {
+			return
+		}
+		for _, stall := range state.Stalls() {
+			if stall.Open {
+				reason = fmt.Sprintf("%s was still stalled at the end (--fail-on stall)", quoted(stall.Name))
+			}
+		}
+	})
+	return reason
+}
+
+// tell prints what a person should know of the run now that it is over.
+func (s *session) tell(summary report.Summary, reason string) {
+	if isTerminal(s.w.stderr) && !s.opt.quiet {
+		if err := report.Brief(s.w.stderr, summary, textOptions(s.w.stderr)); err == nil {
+			fmt.Fprintf(s.w.stderr, "  files  %s\n", s.dir.Path)
+		}
+	}
+	for _, warning := range summary.Warnings {
+		if warning.Source == telemetry.SourceObsrun && !isTerminal(s.w.stderr) {
+			say(s.w.stderr, "%s", quoted(warning.Message))
+		}
+	}
+	for _, fault := range s.faults {
+		say(s.w.stderr, "%s", fault)
+	}
+	if reason != "" {
+		say(s.w.stderr, "exit %d: %s", *summary.ObsrunExit, reason)
+	}
+}
+
+// keepOpen goes on serving for as long as was asked.
+func (s *session) keepOpen(ctx context.Context) {
+	if s.opt.keepOpen == 0 {
+		return
+	}
+	if isTerminal(s.w.stderr) && !s.opt.quiet {
+		say(s.w.stderr, "the dashboard stays open at %s; Ctrl-C closes it", s.url())
+	}
+	var timeout <-chan time.Time
+	if s.opt.keepOpen > 0 {
+		timeout = time.After(s.opt.keepOpen)
+	}
+	var late <-chan os.Signal
+	if s.process != nil {
+		late = s.process.Late()
+	}
+	select {
+	case <-ctx.Done():
+	case <-late:
+	case <-timeout:
+	}
+}
