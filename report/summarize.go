@@ -54,7 +54,7 @@ func Summarize(state *run.State) Summary {
 	}
 	for _, piece := range state.CriticalPath() {
 		s.CriticalPath = append(s.CriticalPath, Step{
-			SpanID: piece.SpanID, Name: piece.Name, Kind: piece.Kind, Phase: piece.Phase,
+			SpanID: piece.SpanID, Name: piece.Name, Kind: piece.Kind, Phase: piece.Phase, Agent: piece.Agent,
 			StartMS: since(info.StartMS, piece.StartMS), WallMS: piece.EndMS - piece.StartMS,
 		})
 	}

@@ -126,10 +126,12 @@ type Agent struct {
 
 // Step is a piece of the critical path.
 type Step struct {
-	SpanID  string `json:"span_id"`
-	Name    string `json:"name"`
-	Kind    string `json:"kind"`
-	Phase   string `json:"phase,omitempty"`
+	SpanID string `json:"span_id"`
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	Phase  string `json:"phase,omitempty"`
+	// Agent is the id of the nearest agent, the span itself included.
+	Agent   string `json:"agent,omitempty"`
 	StartMS int64  `json:"start_ms"`
 	WallMS  int64  `json:"wall_ms"`
 }

@@ -335,7 +335,8 @@ func (p *printer) criticalPath(s *Summary) {
 		{head: "WALL", right: true, keep: 8},
 		{head: "SHARE", right: true, keep: 1},
 	}}
-	for i, step := range s.CriticalPath {
+	steps := byAgent(s)
+	for i, step := range steps {
 		if i == textRows {
 			break
 		}
@@ -346,7 +347,28 @@ func (p *printer) criticalPath(s *Summary) {
 		t.row(fragment{step.Name, ""}, fragment{step.Phase, ""}, fragment{clock(step.StartMS), faint}, fragment{duration(step.WallMS), ""}, fragment{share, ""})
 	}
 	p.table(t)
-	if len(s.CriticalPath) > textRows {
-		p.more(len(s.CriticalPath) - textRows)
+	if len(steps) > textRows {
+		p.more(len(steps) - textRows)
 	}
+}
+
+// byAgent is the critical path as people think of it: what an agent did, with
+// the calls that it made for it, is one step.
+func byAgent(s *Summary) []Step {
+	names := make(map[string]string, len(s.Agents))
+	for _, a := range s.Agents {
+		names[a.ID] = a.Name
+	}
+	var steps []Step
+	for _, step := range s.CriticalPath {
+		if last := len(steps) - 1; last >= 0 && step.Agent != "" && steps[last].Agent == step.Agent {
+			steps[last].WallMS += step.WallMS
+			continue
+		}
+		if name, ok := names[step.Agent]; ok {
+			step.Name = name
+		}
+		steps = append(steps, step)
+	}
+	return steps
 }

@@ -40,9 +40,14 @@ var (
 	assignment  = regexp.MustCompile(`^(-{0,2}[A-Za-z][A-Za-z0-9_.-]*)=(.*)$`)
 	bearer      = regexp.MustCompile(`(?i)\b(bearer|basic)\s+\S+`)
 	header      = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*):\s*\S`)
-	inText      = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|\S+)`)
+	inText      = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|[^\s;&|]+)`)
 	urlInText   = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://\S+`)
 )
+
+// isSecretKey tells whether a name is that of a secret. Numbers of tokens are none.
+func isSecretKey(name string) bool {
+	return secretKey.MatchString(strings.ReplaceAll(strings.ToLower(name), "tokens", ""))
+}
 
 func looksSecret(arg string) bool { return secretValue.MatchString(arg) }
 
@@ -50,23 +55,24 @@ func looksSecret(arg string) bool { return secretValue.MatchString(arg) }
 func maskSecrets(command []string) []string {
 	out := make([]string, 0, len(command))
 	hideNext := false
-	for _, arg := range command {
+	for i, arg := range command {
+		script := i > 0 && command[i-1] == "-c" // of a shell: several words
 		switch m := assignment.FindStringSubmatch(arg); {
 		case hideNext && !strings.HasPrefix(arg, "--"):
 			arg, hideNext = masked, false
 			out = append(out, arg)
 			continue
-		case m != nil && secretKey.MatchString(m[1]):
+		case m != nil && isSecretKey(m[1]) && !script:
 			arg = m[1] + "=" + masked
-		case header.MatchString(arg) && secretKey.MatchString(arg[:strings.IndexByte(arg, ':')]):
+		case header.MatchString(arg) && isSecretKey(arg[:strings.IndexByte(arg, ':')]):
 			arg = arg[:strings.IndexByte(arg, ':')] + ": " + masked
 		}
-		// A flag such as --api-key, but not --max-tokens, has its secret behind it.
-		hideNext = strings.HasPrefix(arg, "-") && !strings.Contains(arg, "=") && secretKey.MatchString(arg) && !strings.HasSuffix(arg, "s")
+		// A flag such as --api-key has its secret behind it.
+		hideNext = strings.HasPrefix(arg, "-") && !strings.Contains(arg, "=") && isSecretKey(arg)
 		arg = secretValue.ReplaceAllString(arg, masked)
 		arg = bearer.ReplaceAllString(arg, "$1 "+masked)
 		arg = inText.ReplaceAllStringFunc(arg, func(text string) string {
-			if key, _, _ := strings.Cut(text, "="); secretKey.MatchString(key) {
+			if key, _, _ := strings.Cut(text, "="); isSecretKey(key) {
 				return key + "=" + masked
 			}
 			return text

@@ -89,7 +89,7 @@ func (s *session) failure() (reason string) {
 func (s *session) tell(summary report.Summary, reason string) {
 	if isTerminal(s.w.stderr) && !s.opt.quiet {
 		if err := report.Brief(s.w.stderr, summary, textOptions(s.w.stderr)); err == nil {
-			fmt.Fprintf(s.w.stderr, "  files  %s\n", s.dir.Path)
+			fmt.Fprintf(s.w.stderr, "files in %s\n", s.dir.Path)
 		}
 	}
 	for _, warning := range summary.Warnings {

@@ -7,10 +7,11 @@ import (
 	"io"
 )
 
-// MaxLine is the longest line that a Reader gives, in bytes without the newline.
+// MaxLine is the longest line that a Reader gives unless it was made with another
+// limit, in bytes without the newline.
 const MaxLine = 4 << 20
 
-// ErrTooLong is what Next returns in place of a line that is over MaxLine. The
+// ErrTooLong is what Next returns in place of a line that is over the limit. The
 // line is skipped and counted; the next call goes on behind it.
 var ErrTooLong = errors.New("line is too long")
 
@@ -18,8 +19,9 @@ const readSize = 32 << 10
 
 // Reader gives the lines of a journal that may still grow.
 type Reader struct {
-	src io.Reader
-	buf []byte
+	src   io.Reader
+	limit int
+	buf   []byte
 	// buf[start:scanned] has no newline, buf[scanned:end] was not looked at.
 	start, scanned, end int
 	line, offset        int64
@@ -31,7 +33,11 @@ type Reader struct {
 
 // NewReader reads lines from r, which may be a file that is still written: when
 // it gives io.EOF, it is asked again at the next call of Next.
-func NewReader(r io.Reader) *Reader { return &Reader{src: r} }
+func NewReader(r io.Reader) *Reader { return NewReaderLimit(r, MaxLine) }
+
+// NewReaderLimit is NewReader with a limit of its own for the length of a line,
+// which is also what the reader may take of memory, about twice over.
+func NewReaderLimit(r io.Reader, limit int) *Reader { return &Reader{src: r, limit: limit} }
 
 // Next gives the next whole line without its newline, byte for byte as it stands
 // in the file. It is valid until the next call.
@@ -46,7 +52,7 @@ func (r *Reader) Next() ([]byte, error) {
 			return r.take(r.scanned + i)
 		}
 		r.scanned = r.end
-		if r.skipping || r.end-r.start > MaxLine {
+		if r.skipping || r.end-r.start > r.limit {
 			r.skipping = true
 			r.skipped += int64(r.end - r.start)
 			r.start, r.scanned, r.end = 0, 0, 0
@@ -63,7 +69,7 @@ func (r *Reader) take(i int) ([]byte, error) {
 	r.line++
 	r.offset += r.skipped + int64(len(line)) + 1
 	r.start, r.scanned = i+1, i+1
-	if r.skipping || len(line) > MaxLine {
+	if r.skipping || len(line) > r.limit {
 		r.skipping, r.skipped = false, 0
 		return nil, ErrTooLong
 	}
@@ -72,6 +78,10 @@ func (r *Reader) take(i int) ([]byte, error) {
 
 // fill reads once, or a few times when that gives neither bytes nor an error.
 func (r *Reader) fill() error {
+	if r.start == r.end && len(r.buf) > 1<<20 {
+		r.buf = nil // one long line is no reason to keep so much
+		r.start, r.scanned, r.end = 0, 0, 0
+	}
 	if r.start > 0 && len(r.buf)-r.end < readSize {
 		copy(r.buf, r.buf[r.start:r.end])
 		r.end -= r.start

@@ -77,6 +77,13 @@ func TestReader(t *testing.T) {
 	}
 }
 
+func TestReaderLimit(t *testing.T) {
+	in := strings.Repeat("x", 10) + "\n" + strings.Repeat("x", 11) + "\n" + strings.Repeat("y", readSize*3) + "\nend\n"
+	r := NewReaderLimit(strings.NewReader(in), 10)
+	assert.Equal(t, []string{"xxxxxxxxxx", "<too long>", "<too long>", "end"}, read(t, r))
+	assert.EqualValues(t, len(in), r.Offset())
+}
+
 // growing is a file that grows between reads.
 type growing struct{ bytes.Buffer }
 

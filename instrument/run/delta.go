@@ -73,8 +73,13 @@ func orEmpty(list []string) []string {
 func (s *State) Since(rev, nowMS int64) Delta {
 	d := Delta{
 		From: rev, Rev: s.rev, NowMS: nowMS, Run: s.Info(), Totals: s.Totals(), Phases: s.Phases(),
-		Spans: []Span{}, Logs: []Entry{}, Stalls: s.Stalls(), Burn: s.Burn(nowMS), CriticalPath: []Segment{},
+		Logs: []Entry{}, Stalls: s.Stalls(), Burn: s.Burn(nowMS), CriticalPath: []Segment{},
 	}
+	room := 0
+	if rev == 0 {
+		room = len(s.order)
+	}
+	d.Spans = make([]Span, 0, room)
 	for n := s.newest; n != nil && (n.rev > rev || rev == 0); n = n.older {
 		d.Spans = append(d.Spans, s.view(n))
 	}

@@ -39,6 +39,7 @@ type node struct {
 	attrs                                             json.RawMessage
 	queuedAt, startAt, endAt                          int64
 	duration                                          int64 // microseconds, once ended
+	durationTold                                      bool  // it is a duration_ms, not end - start
 	attempts                                          int
 	earlier                                           []Interval
 

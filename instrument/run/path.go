@@ -37,6 +37,12 @@ func (w *pathWalk) emit(n *node, from, to int64) {
 	if n.phase != nil {
 		seg.Phase = n.phase.name
 	}
+	switch {
+	case n.isAgent():
+		seg.Agent = n.id
+	case n.agent != nil:
+		seg.Agent = n.agent.id
+	}
 	w.segments = append(w.segments, seg)
 }
 

@@ -2,6 +2,7 @@ package run
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -213,7 +214,7 @@ func (s *State) Phases() []Phase {
 		v := Phase{
 			Name: p.name, State: state, StartMS: millis(p.first), WallMS: millis(s.wallOf(p, state)),
 			Agents: p.agents, Queued: p.by[Queued], Running: p.by[Running] + p.by[Stalled],
-			Errors: p.by[Failed] + p.by[Lost], Stalls: p.stalls, Usage: p.usage.view(), Counts: p.counts,
+			Errors: p.by[Failed] + p.by[Lost], Stalls: p.stalls, Usage: p.usage.view(), Counts: maps.Clone(p.counts),
 		}
 		v.Ended = v.Agents - v.Queued - v.Running
 		if state == Done {

@@ -43,7 +43,10 @@ func (s *State) hear(told *node, e *telemetry.Event, at, recv int64) {
 				}
 			}
 		}
-		n.heard = max(n.heard, recv)
+		if recv > n.heard {
+			n.heard = recv
+			s.touch(n)
+		}
 		if n.stall != nil {
 			s.resume(n, at)
 		}

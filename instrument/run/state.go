@@ -308,6 +308,9 @@ func (s *State) start(n *node, at, recv int64) {
 	case !n.started && at <= n.endAt: // told after its own end
 		n.startAt = at
 		n.started = true
+		if !n.durationTold {
+			n.duration = n.endAt - n.startAt
+		}
 		return
 	case n != s.root:
 		n.earlier = append(n.earlier, Interval{millis(n.startAt), millis(n.endAt)})
@@ -340,7 +343,7 @@ func (s *State) end(n *node, e *telemetry.Event, at, recv int64) {
 	}
 	n.life, n.finished, n.endAt = ended, true, max(at, n.startAt)
 	n.duration = n.endAt - n.startAt
-	if told {
+	if n.durationTold = told; told {
 		n.duration = duration
 	}
 	n.status, n.err = e.Status, e.Error

@@ -115,6 +115,7 @@ func TestBadOrder(t *testing.T) {
 		assert.Equal(t, Done, a.State)
 		assert.Equal(t, 1, a.Attempts)
 		assert.Equal(t, int64(epoch+12)*1000, a.StartMS)
+		assert.Equal(t, int64(8000), a.DurationMS)
 	})
 	t.Run("a start of an open span updates it", func(t *testing.T) {
 		a := span(t, fold(t, ev(1, "span_start", "a", ""), ev(4, "span_start", "a", `"kind":"agent","name":"n"`)), "a")

@@ -201,9 +201,11 @@ type Burn struct {
 
 // Segment is a piece of the critical path.
 type Segment struct {
-	SpanID  string `json:"span_id"`
-	Name    string `json:"name"`
-	Kind    string `json:"kind"`
+	SpanID string `json:"span_id"`
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	// Agent is the id of the nearest agent, the span itself included.
+	Agent   string `json:"agent,omitempty"`
 	Phase   string `json:"phase,omitempty"`
 	StartMS int64  `json:"start_ms"`
 	EndMS   int64  `json:"end_ms"`

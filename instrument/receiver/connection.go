@@ -1,0 +1,179 @@
+package receiver
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/obsrun/obsrun/instrument/telemetry"
+)
+
+const (
+	firstBuffer = 4 << 10  // of a client that has said nothing yet
+	fullBuffer  = 64 << 10 // of one that says much
+	// keptOfLine is how much of a line that is over the limit is handed on.
+	keptOfLine = 4 << 10
+)
+
+var errCut = errors.New("the connection ended within the line")
+
+// connection splits what one client sends into lines.
+type connection struct {
+	conn   *net.UnixConn
+	record func(telemetry.Event) error
+
+	buf []byte
+	end int // buf[:end] is the beginning of a line
+	// skipped is how many bytes of a line over the limit were thrown away; buf
+	// then holds its first ones.
+	skipped int
+}
+
+// read takes everything until the client is done or cut off.
+func (c *connection) read() {
+	c.buf = make([]byte, firstBuffer)
+	for {
+		n, err := c.conn.Read(c.room())
+		c.took(n)
+		switch {
+		case err == nil:
+		case err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded) && c.rest():
+			c.last()
+			return
+		default:
+			c.cut()
+			return
+		}
+	}
+}
+
+// rest takes what a client that is cut off has written so far, without waiting
+// for more, and says whether it had ended.
+func (c *connection) rest() (ended bool) {
+	raw, err := c.conn.SyscallConn()
+	if err != nil || c.conn.SetReadDeadline(time.Time{}) != nil {
+		return false
+	}
+	const most = 1 << 20 // more than a socket buffers, should it never stop
+	for taken := 0; taken < most; {
+		var n int
+		var readErr error
+		err := raw.Read(func(fd uintptr) bool {
+			n, readErr = syscall.Read(int(fd), c.room())
+			return true
+		})
+		if err != nil || readErr != nil || n == 0 {
+			return err == nil && readErr == nil
+		}
+		c.took(n)
+		taken += n
+	}
+	return false
+}
+
+// room is where the next bytes go. The buffer grows with what a client sends, so
+// that many silent ones cost little.
+func (c *connection) room() []byte {
+	if len(c.buf)-c.end < firstBuffer/2 {
+		grown := make([]byte, 2*len(c.buf))
+		copy(grown, c.buf[:c.end])
+		c.buf = grown
+	}
+	return c.buf[c.end:]
+}
+
+// took records the lines that n more bytes made whole.
+func (c *connection) took(n int) {
+	if n <= 0 {
+		return
+	}
+	if n == len(c.buf)-c.end && len(c.buf) < fullBuffer {
+		c.buf = append(c.buf, make([]byte, len(c.buf))...)
+	}
+	fresh := c.buf[c.end : c.end+n]
+	stop := bytes.LastIndexByte(fresh, '\n')
+	if stop < 0 {
+		c.end += n
+		c.hold()
+		return
+	}
+	begin := 0
+	if c.skipped > 0 {
+		first := bytes.IndexByte(fresh, '\n')
+		c.tooLong(c.skipped + first)
+		begin = c.end + first + 1
+	}
+	whole := c.buf[begin : c.end+stop+1]
+	c.lines(bytes.Clone(whole)) // events keep their piece of it
+	left := c.buf[c.end+stop+1 : c.end+n]
+	if len(c.buf) > fullBuffer && len(left) < firstBuffer {
+		c.buf = make([]byte, fullBuffer) // one long line is no reason to keep so much
+	}
+	c.end, c.skipped = copy(c.buf, left), 0
+}
+
+// hold keeps the memory of an unfinished line within bounds.
+func (c *connection) hold() {
+	switch {
+	case c.skipped > 0:
+		c.skipped += c.end - keptOfLine
+		c.end = keptOfLine
+	case c.end > telemetry.MaxLine+1: // it may be a whole one with its CR
+		c.skipped = c.end
+		c.end = keptOfLine
+		c.buf = append([]byte(nil), c.buf[:fullBuffer]...)
+	}
+}
+
+func (c *connection) lines(whole []byte) {
+	for len(whole) > 0 {
+		line, rest, _ := bytes.Cut(whole, []byte{'\n'})
+		whole = rest
+		c.line(bytes.TrimSuffix(line, []byte{'\r'}))
+	}
+}
+
+func (c *connection) line(line []byte) {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return
+	}
+	event, err := telemetry.DecodeClient(line)
+	switch {
+	case err != nil && len(line) > telemetry.MaxLine:
+		event = telemetry.Rejected(telemetry.SourceSocket, bytes.Clone(line[:keptOfLine]), err)
+	case err != nil:
+		event = telemetry.Rejected(telemetry.SourceSocket, line, err)
+	default:
+		event.Source = telemetry.SourceSocket
+	}
+	_ = c.record(event)
+}
+
+func (c *connection) tooLong(length int) {
+	err := fmt.Errorf("line of %d bytes, over the limit of %d", length, telemetry.MaxLine)
+	_ = c.record(telemetry.Rejected(telemetry.SourceSocket, bytes.Clone(c.buf[:keptOfLine]), err))
+}
+
+// last takes the last line of a client that has ended: a newline may be missing.
+func (c *connection) last() {
+	if c.skipped > 0 {
+		c.tooLong(c.skipped)
+		return
+	}
+	c.line(bytes.TrimSuffix(bytes.Clone(c.buf[:c.end]), []byte{'\r'}))
+}
+
+// cut tells of a line whose end never came.
+func (c *connection) cut() {
+	switch {
+	case c.skipped > 0:
+		c.tooLong(c.skipped)
+	case len(bytes.TrimSpace(c.buf[:c.end])) > 0:
+		_ = c.record(telemetry.Rejected(telemetry.SourceSocket, bytes.Clone(c.buf[:min(c.end, keptOfLine)]), errCut))
+	}
+}

@@ -1,0 +1,25 @@
+// Package serve is the live view of a run over HTTP: the page, the journal's
+// lines and the folded state as event streams, the run's files, and the guard
+// before all of them. It answers for a run that lives, for one that another
+// process still writes, and for one that is over; what differs is the run.Feed.
+//
+// Caveats first. It reads and never writes an event. The guard keeps out web
+// pages and other users of the machine who do not know the token. It does not
+// keep out who can read the run directory, nor a program of another user that
+// listens on the same loopback address and is visited by the same browser:
+// cookies are not bound to ports. A subscriber is a cursor, not a queue: one that
+// is too slow is sent larger and fewer deltas, and one that takes nothing for
+// ten seconds is dropped and may resume. Nothing is compressed.
+//
+// Routes, all GET or HEAD:
+//
+//	/                  the dashboard
+//	/events            text/event-stream, one message a journal line
+//	/state             the folded state as JSON, or as a stream of deltas
+//	/telemetry.jsonl   the run's files
+//	/run_summary.json
+//	/terminal.cast
+//	/healthz           "ok", without a token
+//
+// Further routes (Config.Routes) stand behind the same guard.
+package serve

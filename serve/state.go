@@ -1,0 +1,79 @@
+package serve
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// serveState sends the folded state: once as JSON, or as a stream that begins
+// with it, or with what a client that comes back has missed.
+func (v *view) serveState(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	if strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/event-stream") {
+		v.streamState(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	if r.Method == http.MethodHead {
+		return
+	}
+	defer v.pulse.read()()
+	frame, err := v.pulse.state(true)
+	if err != nil {
+		v.unencodable(err)
+		refuse(w, http.StatusInternalServerError, "The state could not be encoded. The run goes on.")
+		return
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(frame.json)))
+	_, _ = w.Write(frame.json)
+}
+
+func (v *view) streamState(w http.ResponseWriter, r *http.Request) {
+	defer v.audience.enter()()
+	stream, err := beginStream(w)
+	if err != nil || r.Method == http.MethodHead {
+		return
+	}
+	defer v.pulse.join()()
+	defer v.pulse.read()()
+	reached, _ := progress(v.feed)
+	if ended, err := v.sendDeltas(r.Context(), stream, resumeAfter(r, reached)); err != nil && r.Context().Err() == nil {
+		v.unencodable(err)
+	} else if ended {
+		v.audience.linger(askGrace)
+	}
+}
+
+// sendDeltas sends what came after line from until the run's end, and tells
+// whether that was reached. The error is one of encoding; a client that is gone,
+// or takes nothing, is none.
+func (v *view) sendDeltas(ctx context.Context, stream *stream, from int64) (ended bool, err error) {
+	frame, err := v.first(from)
+	for {
+		if err != nil {
+			return false, err
+		}
+		if stream.message(frame.rev, frame.json) != nil || stream.flush() != nil {
+			return false, nil
+		}
+		if frame.end {
+			return stream.end() == nil, nil
+		}
+		if frame, err = v.pulse.next(ctx, frame.rev); ctx.Err() != nil {
+			return false, nil
+		}
+	}
+}
+
+func (v *view) first(from int64) (*frame, error) {
+	if from > 0 {
+		return v.pulse.since(from)
+	}
+	return v.pulse.state(false)
+}
+
+// unencodable tells of a state that JSON can not hold, once: its clients come
+// back every few seconds.
+func (v *view) unencodable(err error) { v.broken.Do(func() { v.fault(err) }) }

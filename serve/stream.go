@@ -1,0 +1,88 @@
+package serve
+
+import (
+	"bufio"
+	"bytes"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// heartbeat is how often an event stream has a comment: proxies and clients take
+// a silent one for dead, and a dead client is only noticed by writing to it.
+const heartbeat = 15 * time.Second
+
+// stream is a text/event-stream answer. The first error of a write stays, and
+// ends the answer.
+//
+// Source of the format: the HTML standard, section "Server-sent events".
+type stream struct {
+	w       *bufio.Writer
+	control *http.ResponseController
+	number  []byte
+}
+
+// beginStream sends the head of the answer, so that the client knows that it is
+// connected before there is anything to say.
+func beginStream(w http.ResponseWriter) (*stream, error) {
+	header := w.Header()
+	header.Set("Content-Type", "text/event-stream; charset=utf-8")
+	header.Set("Cache-Control", "no-cache, no-store, no-transform")
+	header.Set("X-Accel-Buffering", "no") // a proxy must not collect it
+	w.WriteHeader(http.StatusOK)
+	s := &stream{w: bufio.NewWriterSize(w, 8<<10), control: http.NewResponseController(w)}
+	return s, s.flush()
+}
+
+// message sends one event with an id. A CR in data would end its line early; a
+// JSON text has one only between its tokens, where a blank means the same.
+func (s *stream) message(id int64, data []byte) error {
+	if bytes.IndexByte(data, '\r') >= 0 {
+		data = bytes.ReplaceAll(data, []byte{'\r'}, []byte{' '})
+	}
+	_, _ = s.w.WriteString("id: ")
+	s.number = strconv.AppendInt(s.number[:0], id, 10)
+	_, _ = s.w.Write(s.number)
+	_, _ = s.w.WriteString("\ndata: ")
+	_, _ = s.w.Write(data)
+	_, err := s.w.WriteString("\n\n")
+	return err
+}
+
+// comment sends a line that clients ignore.
+func (s *stream) comment(text string) error {
+	_, err := s.w.WriteString(": " + text + "\n\n")
+	return err
+}
+
+// end sends the last event. It has data because browsers drop events without.
+func (s *stream) end() error {
+	_, _ = s.w.WriteString("event: end\ndata: {}\n\n")
+	return s.flush()
+}
+
+func (s *stream) flush() error {
+	if err := s.w.Flush(); err != nil {
+		return err
+	}
+	return s.control.Flush()
+}
+
+// resumeAfter is the line after which a client wants to go on: 0, the beginning,
+// where it does not say, or says what can not be.
+func resumeAfter(r *http.Request, reached int64) int64 {
+	given := r.URL.Query().Get("after")
+	if ids := r.Header.Values("Last-Event-ID"); len(ids) > 0 {
+		given = ids[0]
+	}
+	for _, c := range []byte(given) {
+		if c < '0' || c > '9' {
+			return 0
+		}
+	}
+	line, err := strconv.ParseInt(given, 10, 64)
+	if err != nil || line > reached {
+		return 0
+	}
+	return line
+}

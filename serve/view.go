@@ -1,0 +1,81 @@
+package serve
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/julienschmidt/httprouter"
+
+	"github.com/obsrun/obsrun/instrument/run"
+)
+
+const healthPath = "/healthz"
+
+// view is one run as it is shown: its state, its files and the page. It knows
+// nothing of addresses and tokens.
+type view struct {
+	dir      string
+	feed     *run.Feed
+	page     []byte
+	csp      string
+	pulse    *pulse
+	audience audience
+	fault    func(error)
+	broken   sync.Once
+}
+
+func newView(cfg Config, page []byte, csp string, fault func(error)) *view {
+	return &view{dir: cfg.Dir, feed: cfg.Feed, page: page, csp: csp, pulse: newPulse(cfg.Feed), fault: fault}
+}
+
+// routes answers exact paths only: nothing is redirected, so no path can be made
+// to lead elsewhere, and there is no pattern that a path could be made to fit.
+func (v *view) routes(further []Route) http.Handler {
+	router := &httprouter.Router{HandleMethodNotAllowed: true}
+	router.NotFound = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusNotFound, "There is nothing at this path.")
+	})
+	router.MethodNotAllowed = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The router always names OPTIONS, which is not answered.
+		allow := strings.Split(w.Header().Get("Allow"), ", ")
+		kept := allow[:0]
+		for _, method := range allow {
+			if method != http.MethodOptions {
+				kept = append(kept, method)
+			}
+		}
+		w.Header().Set("Allow", strings.Join(kept, ", "))
+		refuse(w, http.StatusMethodNotAllowed, "This path does not take "+r.Method+".")
+	})
+	read := func(path string, handler http.HandlerFunc) {
+		router.HandlerFunc(http.MethodGet, path, handler)
+		router.HandlerFunc(http.MethodHead, path, handler)
+	}
+	read("/", v.servePage)
+	read("/events", v.serveEvents)
+	read("/state", v.serveState)
+	for _, file := range files {
+		read("/"+file.name, v.serveFile(file))
+	}
+	read(healthPath, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("ok"))
+	})
+	for _, route := range further {
+		router.Handler(route.Method, route.Path, route.Handler)
+	}
+	return router
+}
+
+func (v *view) servePage(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", v.csp)
+	w.Header().Set("Content-Length", strconv.Itoa(len(v.page)))
+	if r.Method == http.MethodHead {
+		return
+	}
+	v.audience.awaitStream()
+	_, _ = w.Write(v.page)
+}

@@ -1,0 +1,306 @@
+package supervisor
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// Command is what to run and where its input comes from and its output goes.
+type Command struct {
+	// Args is COMMAND and its arguments; Args[0] is searched as [Resolve] does.
+	Args []string
+	// Env is COMMAND's complete environment.
+	Env []string
+	// Dir is COMMAND's working directory; "" is this process's.
+	Dir string
+	// NoPTY gives COMMAND the descriptors below instead of a pseudo-terminal. Cast
+	// is then not used.
+	NoPTY bool
+	// Stdin, Stdout and Stderr are obsrun's own descriptors; nil is /dev/null. They
+	// stay the caller's, who must not use them before [Process.Wait] returned.
+	Stdin, Stdout, Stderr *os.File
+	// Cast records the terminal; nil records nothing.
+	Cast *Cast
+	// OnInterrupt is called at the first INT, TERM or HUP that reaches obsrun or the
+	// run, with that signal, on a goroutine of its own. Wait waits for it to return.
+	OnInterrupt func(os.Signal)
+}
+
+// Process is a running COMMAND. Its methods may be called from any goroutine.
+//
+// From [Start] to [Process.Close] the signals INT, QUIT, TERM, HUP, USR1, USR2, WINCH,
+// TSTP and CONT of this operating system process belong to it: one Process at a time.
+type Process struct {
+	command Command
+	nulls   []*os.File // stand for descriptors that were not given
+	pid     int
+	monitor *leader
+	layout  *layout
+	keys    *keyboard // the user's terminal; nil: none, or none that is used
+	typist  *typist   // nil without a pseudo-terminal
+	started time.Time // the origin of the two clocks below
+	output  atomic.Int64
+	input   atomic.Int64
+
+	signals   chan os.Signal
+	heard     []os.Signal // what signals receives
+	late      chan os.Signal
+	requests  chan func()
+	broken    error // why obsrun's stdout failed; of the conductor
+	ignored   map[os.Signal]bool
+	interrupt sync.Once
+	callback  sync.WaitGroup // OnInterrupt
+	reached   atomic.Bool    // INT, TERM or HUP reached the run
+
+	job  jobState
+	exit Exit
+	done chan struct{} // closed when exit is complete
+	shut chan struct{} // closed by Close
+	once sync.Once
+	gone chan struct{} // closed when the conductor has ended
+}
+
+// Start runs c. An error is a [*StartError].
+func Start(c Command) (*Process, error) {
+	if len(c.Args) == 0 {
+		return nil, &StartError{statusFault, errors.New("run: no command was given")}
+	}
+	for _, list := range [][]string{c.Args, c.Env, {c.Dir}} {
+		for _, s := range list {
+			if _, err := syscall.BytePtrFromString(s); err != nil {
+				return nil, &StartError{statusCannotRun, errors.New("run: an argument or environment entry contains a NUL byte")}
+			}
+		}
+	}
+	if c.Dir != "" {
+		if info, err := os.Stat(c.Dir); err != nil {
+			return nil, fault("change directory", err)
+		} else if !info.IsDir() {
+			return nil, fault("change directory", &os.PathError{Op: "chdir", Path: c.Dir, Err: unix.ENOTDIR})
+		}
+	}
+	path, err := Resolve(c.Args[0], c.Env, c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var nulls []*os.File
+	for _, f := range []**os.File{&c.Stdin, &c.Stdout, &c.Stderr} {
+		if *f == nil {
+			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+			if err != nil {
+				return nil, fault("open /dev/null", err)
+			}
+			*f = null
+			nulls = append(nulls, null)
+		}
+	}
+	p := &Process{
+		command:  c,
+		nulls:    nulls,
+		started:  time.Now(),
+		signals:  make(chan os.Signal, 32),
+		late:     make(chan os.Signal, 4),
+		requests: make(chan func()),
+		done:     make(chan struct{}),
+		shut:     make(chan struct{}),
+		gone:     make(chan struct{}),
+	}
+	if err := p.start(path); err != nil {
+		p.release()
+		return nil, err
+	}
+	go p.conduct()
+	return p, nil
+}
+
+// start sets everything up in the order in which it can fail.
+func (p *Process) start(path string) error {
+	c := &p.command
+	if keys := openKeyboard(int(c.Stdin.Fd())); keys != nil {
+		p.keys = keys
+	}
+	var err error
+	if p.layout, err = p.arrange(); err != nil {
+		return &StartError{statusFault, err}
+	}
+	if c.NoPTY && p.keys != nil && !p.keys.job {
+		// A terminal that is not ours to control has no foreground to give.
+		p.keys.close()
+		p.keys = nil
+	}
+
+	p.listen()
+	p.job.want = isTerminal(c.Stdin) && !pipeline(c.Stdin, c.Stdout)
+	front := p.keys == nil || p.job.want && p.keys.foreground()
+	l := launch{Path: path, Dir: c.Dir, Args: c.Args, Env: c.Env, Foreground: front}
+	for sig := range p.ignored {
+		l.Ignored = append(l.Ignored, sig.(syscall.Signal))
+	}
+	if c.NoPTY {
+		l.Home = unix.Getpgrp()
+		l.Foreground = front && p.keys != nil
+	}
+	if p.monitor, p.pid, err = lead(l, p.layout, p.keys); err != nil {
+		var errno unix.Errno
+		if errors.As(err, &errno) && p.monitor == nil && p.pid == refusedPID {
+			return refused(path, c.Dir, errno)
+		}
+		return &StartError{statusFault, err}
+	}
+	if p.keys != nil {
+		p.keys.tell = p.monitor.tell
+	}
+	p.begin(front)
+	return nil
+}
+
+// begin lets output, and in the foreground keys, flow.
+func (p *Process) begin(front bool) {
+	if p.command.Cast != nil && len(p.layout.screens) > 0 {
+		size := p.layout.size
+		p.command.Cast.begin(p.started, size.Col, size.Row, p.command.Env, p.spawn)
+	}
+	if len(p.layout.screens) > 0 && p.keys != nil {
+		p.typist = &typist{
+			keys:      p.keys,
+			master:    p.layout.screens[0].master,
+			typed:     func() { p.input.Store(int64(p.since())) },
+			interrupt: func() { p.interrupted(syscall.SIGINT) },
+			hungUp:    func() { go p.request(p.terminalGone) }, // the conductor may be waiting for the typist
+			lost:      func() { go p.request(p.reassess) },
+			spawn:     p.spawn,
+		}
+	}
+	if front {
+		p.take()
+	}
+	for _, s := range p.layout.screens {
+		p.spawn(s.copy)
+	}
+}
+
+// spawn runs f on a goroutine that does not leave the terminal raw if it panics.
+func (p *Process) spawn(f func()) {
+	go func() {
+		defer p.restoreOnPanic()
+		f()
+	}()
+}
+
+func (p *Process) restoreOnPanic() {
+	if r := recover(); r != nil {
+		p.keys.restore()
+		panic(r)
+	}
+}
+
+func (p *Process) since() time.Duration { return time.Since(p.started) }
+
+// PID is the process id of COMMAND.
+func (p *Process) PID() int { return p.pid }
+
+// LastOutput is when COMMAND last wrote to its terminal, with a monotonic reading; the
+// start if it never did.
+func (p *Process) LastOutput() time.Time { return p.started.Add(time.Duration(p.output.Load())) }
+
+// LastInput is when a key was last pressed; the start if none was.
+func (p *Process) LastInput() time.Time { return p.started.Add(time.Duration(p.input.Load())) }
+
+// RestoreTerminal puts the user's terminal in order at once, for a caller that is about
+// to die. It may be called at any time and any number of times; Wait does it, and the
+// monitor does it should this process die without.
+func (p *Process) RestoreTerminal() { p.keys.restore() }
+
+// Terminate sends TERM to COMMAND's process groups, and KILL if it has not ended after
+// grace. It returns at once.
+func (p *Process) Terminate(grace time.Duration) {
+	go p.request(func() {
+		p.job.ours = true
+		p.signal(toBoth, syscall.SIGTERM)
+		p.signal(toBoth, syscall.SIGCONT) // one that is stopped would not hear it
+		p.later(grace, func() { p.signal(toBoth, syscall.SIGKILL) })
+	})
+}
+
+// Wait returns when COMMAND has ended, what it wrote has been delivered, what it left
+// running has been hung up, and the terminal is restored.
+func (p *Process) Wait() Exit {
+	<-p.done
+	return p.exit
+}
+
+// Late delivers the signals INT, TERM, HUP and QUIT that reach this process after
+// COMMAND ended, until [Process.Close].
+func (p *Process) Late() <-chan os.Signal { return p.late }
+
+// Close gives the signals back. Call it last, after Wait: from here on INT, TERM and
+// HUP end this process.
+func (p *Process) Close() {
+	<-p.done
+	p.once.Do(func() { close(p.shut) })
+	<-p.gone
+}
+
+// listen catches the signals that are passed on, except those that this process was
+// started to ignore: catching one would end that, here and in COMMAND.
+func (p *Process) listen() {
+	p.ignored = map[os.Signal]bool{}
+	for _, sig := range ignoredStops() {
+		p.ignored[sig] = true
+	}
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(sig) {
+			p.ignored[sig] = true
+		}
+	}
+	if p.ignored[syscall.SIGINT] && !p.ignored[syscall.SIGQUIT] {
+		// A shell ignores both for what it starts with &, and Go forgets this one.
+		p.ignored[syscall.SIGQUIT] = true
+		signal.Ignore(syscall.SIGQUIT)
+	}
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1,
+		syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT} {
+		if !p.ignored[sig] {
+			p.heard = append(p.heard, sig)
+		}
+	}
+	signal.Notify(p.signals, p.heard...)
+}
+
+// release frees what start set up.
+func (p *Process) release() {
+	signal.Stop(p.signals)
+	if p.layout != nil {
+		p.layout.close()
+	}
+	for _, f := range p.nulls {
+		f.Close()
+	}
+	if p.keys != nil {
+		p.keys.close()
+	}
+}
+
+// pipeline reports whether stdin or stdout is a pipe, so that another program may want
+// the keys.
+func pipeline(files ...*os.File) bool {
+	for _, f := range files {
+		var st unix.Stat_t
+		if unix.Fstat(int(f.Fd()), &st) == nil {
+			if kind := st.Mode & unix.S_IFMT; kind == unix.S_IFIFO || kind == unix.S_IFSOCK {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

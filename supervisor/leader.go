@@ -1,0 +1,193 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// leader is obsrun's side of the monitor.
+type leader struct {
+	pid     int
+	control *os.File
+	write   sync.Mutex
+	events  chan frame // closed when the monitor is gone
+}
+
+// refusedPID tells a refused execve from a failure before it.
+const refusedPID = -1
+
+// lead starts the monitor, which starts the launch. If COMMAND was refused by execve, the
+// process id is refusedPID and the error is the errno.
+func lead(l launch, lay *layout, keys *keyboard) (*leader, int, error) {
+	exe, err := self()
+	if err != nil {
+		return nil, 0, fmt.Errorf("find obsrun's own program: %w", err)
+	}
+	near, far, err := socketPair()
+	if err != nil {
+		return nil, 0, fmt.Errorf("open the control socket: %w", err)
+	}
+	control := os.NewFile(uintptr(near), "control")
+	m := &leader{control: control, events: make(chan frame, 16)}
+	m.pid, err = startMonitor(exe, far, lay, keys)
+	unix.Close(far)
+	if err != nil {
+		control.Close()
+		return nil, 0, fmt.Errorf("start the monitor: %w", err)
+	}
+	first, err := m.handshake(l)
+	if err == nil && first.Op == evStarted {
+		go m.listen()
+		return m, int(first.A), nil
+	}
+	close(m.events) // nobody listens
+	m.close()
+	if err != nil {
+		return nil, 0, fmt.Errorf("start the monitor: %w", err)
+	}
+	return nil, refusedPID, unix.Errno(first.A)
+}
+
+func (m *leader) handshake(l launch) (frame, error) {
+	if err := l.write(m.control); err != nil {
+		return frame{}, err
+	}
+	first, err := readFrame(m.control)
+	if errors.Is(err, io.EOF) {
+		err = errors.New("it ended at once (does main call supervisor.Monitor first?)")
+	}
+	return first, err
+}
+
+// self is a path that executes this very program.
+func self() (string, error) {
+	exe, err := os.Executable()
+	if runtime.GOOS != "linux" {
+		return exe, err
+	}
+	const proc = "/proc/self/exe"
+	now, e1 := os.Stat(proc)
+	named, e2 := os.Stat(exe)
+	if e1 == nil && (err != nil || e2 != nil || !os.SameFile(now, named)) {
+		return proc, nil // replaced or deleted since it was started
+	}
+	return exe, err
+}
+
+// startMonitor runs the monitor with COMMAND's descriptors. Descriptors that this process
+// was given beyond the three stay where they are, for COMMAND; the monitor's own come
+// after them.
+func startMonitor(exe string, control int, lay *layout, keys *keyboard) (int, error) {
+	const closed = ^uintptr(0)
+	files := []uintptr{uintptr(lay.files[0]), uintptr(lay.files[1]), uintptr(lay.files[2])}
+	for _, fd := range inheritedFiles() {
+		for len(files) < fd {
+			files = append(files, closed)
+		}
+		files = append(files, uintptr(fd))
+	}
+	add := func(fd int) int {
+		if fd < 0 {
+			return -1
+		}
+		files = append(files, uintptr(fd))
+		return len(files) - 1
+	}
+	sys := &syscall.SysProcAttr{}
+	controlAt, keysAt, slaveAt := add(control), -1, -1
+	if keys != nil {
+		keysAt = add(keys.fd)
+	}
+	if len(lay.screens) > 0 {
+		slaveAt = add(lay.screens[0].slave)
+		sys.Setsid, sys.Setctty, sys.Ctty = true, true, slaveAt
+	} else {
+		sys.Setpgid = true
+	}
+	argv := []string{monitorName, strconv.Itoa(controlAt), strconv.Itoa(keysAt), strconv.Itoa(slaveAt)}
+	return syscall.ForkExec(exe, argv, &syscall.ProcAttr{Env: os.Environ(), Files: files, Sys: sys})
+}
+
+// inheritedFiles lists, in order, the descriptors above stderr that were passed to this
+// process to be passed on. Go marks all that it opens itself.
+func inheritedFiles() []int {
+	dir, err := os.Open("/dev/fd")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	highest := -1
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name); err == nil {
+			highest = max(highest, fd)
+		}
+	}
+	var list []int
+	for fd := 3; fd <= highest; fd++ {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			list = append(list, fd)
+		}
+	}
+	return list
+}
+
+// socketPair is a pair of stream sockets that are not passed on.
+func socketPair() (near, far int, err error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return -1, -1, err
+	}
+	unix.CloseOnExec(pair[0])
+	unix.CloseOnExec(pair[1])
+	return pair[0], pair[1], nil
+}
+
+func (m *leader) listen() {
+	defer close(m.events)
+	for {
+		f, err := readFrame(m.control)
+		if err != nil {
+			return
+		}
+		m.events <- f
+	}
+}
+
+// send asks the monitor for something. If it is gone, its events say so.
+func (m *leader) send(op int32, a, b int) {
+	m.write.Lock()
+	defer m.write.Unlock()
+	_ = writeFrame(m.control, frame{op, int32(a), int32(b)}, nil)
+}
+
+// tell sends a frame with a payload.
+func (m *leader) tell(op int32, payload []byte) {
+	m.write.Lock()
+	defer m.write.Unlock()
+	_ = writeFrame(m.control, frame{Op: op, B: int32(len(payload))}, payload)
+}
+
+// close ends the monitor, and with it the session, and reaps it.
+func (m *leader) close() {
+	_ = unix.Shutdown(int(m.control.Fd()), unix.SHUT_WR)
+	for {
+		_, err := syscall.Wait4(m.pid, nil, 0, nil)
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	for range m.events { // listen ends with the socket
+	}
+	m.control.Close()
+}

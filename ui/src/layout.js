@@ -1,0 +1,139 @@
+// Which rows there are and where they stand. Pure: heights in px come in, tops go
+// out. A row is {key, phase, id, level, parent, top, height, expandable, expanded}:
+// phase is the name of its group, id its span (empty on the row of a group).
+
+export const spanKey = (id) => `s:${id}`;
+export const phaseKey = (name) => `p:${name}`;
+
+const FINISHED = new Set(["done", "cancelled"]);
+
+const bySeq = (a, b) => a.seq - b.seq;
+
+function inOrder(spans) {
+  for (let i = 1; i < spans.length; i++) if (spans[i - 1].seq > spans[i].seq) return false;
+  return true;
+}
+
+// matcher gives the test for a text that the user looks for.
+export function matcher(find) {
+  const wanted = find.trim().toLowerCase();
+  if (!wanted) return null;
+  return (span) =>
+    [span.name, span.component, span.kind, span.id].some((text) => text && text.toLowerCase().includes(wanted));
+}
+
+// groups sorts the spans with rows by phase, in the order of the phases; those
+// without one stand last.
+function groups(model) {
+  const by = new Map(model.phases.map((p) => [p.name, []]));
+  for (const span of model.rows.values()) {
+    const name = span.phase ?? "";
+    if (!by.has(name)) by.set(name, []);
+    by.get(name).push(span);
+  }
+  const loose = by.get("");
+  if (loose) {
+    by.delete("");
+    by.set("", loose);
+  }
+  for (const spans of by.values()) if (!inOrder(spans)) spans.sort(bySeq);
+  return by;
+}
+
+// nested puts the spans of one group in order: each below the one it belongs to,
+// where that is in the group too.
+function nested(spans) {
+  const here = new Set(spans.map((s) => s.id));
+  const below = new Map();
+  const tops = [];
+  for (const span of spans) {
+    const above = here.has(span.agent) ? span.agent : here.has(span.parent) ? span.parent : "";
+    if (!above || above === span.id) tops.push(span);
+    else if (below.has(above)) below.get(above).push(span);
+    else below.set(above, [span]);
+  }
+  return { tops, below };
+}
+
+// layout gives {rows, height, index}, index being where the row of a key is. view: collapsed (Map of key to true or false, where the
+// user chose), hideDone, find, fold (fold what is finished unless the user chose
+// otherwise), row and group (heights).
+export function layout(model, view) {
+  const rows = [];
+  let top = 0;
+  const matches = matcher(view.find);
+  const filtered = Boolean(matches) || view.hideDone;
+  const wanted = (span) => (!matches || matches(span)) && !(view.hideDone && FINISHED.has(span.state));
+  const push = (row, height) => {
+    row.top = top;
+    row.height = height;
+    rows.push(row);
+    top += height;
+  };
+
+  const walk = (list, below, phase, level, parent) => {
+    for (const span of list) {
+      const children = below.get(span.id) ?? [];
+      const key = spanKey(span.id);
+      const expanded = children.length > 0 && !view.collapsed.get(key);
+      const shown = !filtered || wanted(span) || children.some((c) => wanted(c));
+      if (shown) push({ key, phase, id: span.id, level, parent, expandable: children.length > 0, expanded }, view.row);
+      if (expanded) walk(children, below, phase, level + 1, shown ? key : parent);
+    }
+  };
+
+  for (const [name, spans] of groups(model)) {
+    const phase = model.phase.get(name);
+    const { tops, below } = nested(spans);
+    if (!phase && model.phases.length === 0) {
+      walk(tops, below, name, 1, "");
+      continue;
+    }
+    const hits = filtered ? spans.filter(wanted) : spans;
+    if (matches && hits.length === 0 && !phaseMatches(name, view.find)) continue;
+    if (phase && spans.length === 1) { // one row says it all
+      push({ key: spanKey(spans[0].id), phase: name, id: spans[0].id, level: 1, parent: "", expandable: false, expanded: false, alone: true }, view.group);
+      continue;
+    }
+    const key = phaseKey(name);
+    const folded = view.collapsed.get(key) ?? (view.fold && phase?.state === "done" && !matches);
+    const expandable = hits.length > 0;
+    push({ key, phase: name, id: "", level: 1, parent: "", expandable, expanded: expandable && !folded }, view.group);
+    if (expandable && !folded) walk(tops, below, name, 2, key);
+  }
+  return { rows, height: top, index: new Map(rows.map((row, i) => [row.key, i])) };
+}
+
+function phaseMatches(name, find) {
+  return name.replaceAll("_", " ").includes(find.trim().toLowerCase());
+}
+
+// rowAt finds the row at a height, by bisection: the last that begins above it.
+export function rowAt(rows, y) {
+  let low = 0;
+  let high = rows.length - 1;
+  while (low < high) {
+    const mid = (low + high + 1) >> 1;
+    if (rows[mid].top <= y) low = mid;
+    else high = mid - 1;
+  }
+  return low;
+}
+
+// pathRows gives the critical path as rows: [{row, from, to}], Unix milliseconds.
+// A piece belongs to the row of its span, else of the agent above it, else of its
+// phase; what has no row, the run's own gaps, is left out.
+export function pathRows(model, { rows, index }) {
+  const at = (id) => (id ? rows[index.get(spanKey(id))] : undefined);
+  const tops = new Map(rows.filter((row) => row.level === 1).map((row) => [row.phase, row]));
+  const steps = [];
+  for (const piece of model.path) {
+    const agent = model.spans.get(piece.span_id)?.agent ?? "";
+    const row = at(piece.span_id) ?? at(agent) ?? (piece.phase ? tops.get(piece.phase) : undefined);
+    if (!row) continue;
+    const last = steps[steps.length - 1];
+    if (last?.row === row) last.to = piece.end_ms;
+    else steps.push({ row, from: piece.start_ms, to: piece.end_ms });
+  }
+  return steps;
+}

@@ -1,0 +1,138 @@
+// The run as the server folded it. Pure: deltas in, nothing computed but indexes.
+
+const OPEN = new Set(["running", "stalled"]);
+const NO_ROW = new Set(["run", "phase", "discovery", "process"]);
+const CALLS = new Set(["tool", "llm"]);
+
+export const isOpen = (span) => OPEN.has(span.state);
+export const isCall = (span) => CALLS.has(span.kind);
+
+// isTrouble tells of work that did not end as it should. A call that failed is the
+// agent's own business, and processes are left running every day.
+const isTrouble = (span) => (span.state === "error" || span.state === "lost") && !isCall(span) && span.kind !== "process";
+
+// Model holds the last state. The counters tell what a reader has to look at
+// again: version grows with every delta, shape when rows come, go or move,
+// troubles when the list of problems can have changed.
+export class Model {
+  constructor() {
+    this.version = 0;
+    this.shape = 0;
+    this.troubles = 0;
+    this.clear();
+  }
+
+  clear() {
+    this.rev = 0;
+    this.run = null;
+    this.totals = null;
+    this.phases = [];
+    this.phase = new Map(); // by name
+    this.spans = new Map(); // by id, all of them
+    this.root = null;
+    this.agents = new Map(); // by id, in order of arrival
+    this.others = new Map(); // spans that stand in for rows where nothing is an agent
+    this.open = new Set(); // ids of open agents
+    this.failed = new Map(); // by id
+    this.calls = new Map(); // by agent id: Map of its tool and llm spans
+    this.logs = [];
+    this.stalls = [];
+    this.burn = null;
+    this.path = [];
+    this.phaseKey = "";
+    this.closed = false;
+  }
+
+  // close notes that no line will follow.
+  close() {
+    this.closed = true;
+    this.version++;
+    this.troubles++;
+  }
+
+  // apply takes in a delta: the whole state when it starts at line 0. It gives
+  // false where lines are missing in between, and then changes nothing.
+  apply(delta) {
+    if (delta.from > this.rev) return false;
+    if (delta.from === 0) this.clear();
+    this.version++;
+    this.rev = Math.max(this.rev, delta.rev);
+    this.run = delta.run;
+    this.totals = delta.totals;
+    this.burn = delta.burn;
+    this.stalls = delta.stalls ?? [];
+    this.path = delta.critical_path ?? [];
+    this.phases = delta.phases ?? [];
+    this.phase = new Map(this.phases.map((p) => [p.name, p]));
+    const phaseKey = this.phases.map((p) => `${p.name} ${p.state} ${p.agents}`).join("\n");
+    if (delta.from === 0 || phaseKey !== this.phaseKey) this.shape++;
+    this.phaseKey = phaseKey;
+    for (const span of delta.spans ?? []) this.put(span);
+    const last = this.logs.length ? this.logs[this.logs.length - 1].rev : 0;
+    for (const entry of delta.logs ?? []) if (entry.rev > last) this.logs.push(entry);
+    if (delta.from === 0 || delta.spans?.length || delta.logs?.length || delta.run.end_ms) this.troubles++;
+    return true;
+  }
+
+  put(span) {
+    const old = this.spans.get(span.id);
+    this.spans.set(span.id, span);
+    if (span.kind === "run") {
+      this.root = span;
+      return;
+    }
+    if (old && old.agent !== span.agent && isCall(old)) this.calls.get(old.agent)?.delete(span.id);
+    if (isCall(span) && span.agent) {
+      if (!this.calls.has(span.agent)) this.calls.set(span.agent, new Map());
+      this.calls.get(span.agent).set(span.id, span);
+    }
+    const row = span.is_agent ? this.agents : this.others;
+    if (old && old.is_agent !== span.is_agent) (span.is_agent ? this.others : this.agents).delete(span.id);
+    if (span.is_agent || (!NO_ROW.has(span.kind) && !span.agent)) row.set(span.id, span);
+    else this.others.delete(span.id);
+    if (!old || old.is_agent !== span.is_agent || old.phase !== span.phase || old.agent !== span.agent || old.parent !== span.parent) this.shape++;
+    if (span.is_agent && isOpen(span)) this.open.add(span.id);
+    else this.open.delete(span.id);
+    if (isTrouble(span)) this.failed.set(span.id, span);
+    else this.failed.delete(span.id);
+  }
+
+  // rows gives the spans that have rows: the agents; in a run without any, what
+  // else was told, so that a plain command's spans can be seen too.
+  get rows() {
+    return this.agents.size ? this.agents : this.others;
+  }
+
+  // ended tells whether the run is over. An interrupted one is not before its end
+  // was told, or the server said that nothing follows.
+  get ended() {
+    if (this.run === null) return false;
+    return Boolean(this.run.end_ms) || this.closed || this.run.status === "ok" || this.run.status === "error";
+  }
+
+  get empty() {
+    return this.rows.size === 0 && this.phases.length === 0;
+  }
+
+  // lastHeard is when the last event arrived, by the server's clock, or 0.
+  get lastHeard() {
+    return this.root && this.run ? this.run.start_ms + this.root.heard_ms : 0;
+  }
+}
+
+// spanStart and spanEnd are where a span's bar begins and ends; an open one ends
+// now. A span that never started has no bar: 0.
+export const spanStart = (span) => span.start_ms ?? 0;
+export const spanEnd = (span, now) => (span.end_ms ? span.end_ms : Math.max(now, spanStart(span)));
+
+// lasted is how long the span took, or takes so far.
+export function lasted(span, now) {
+  if (!span.start_ms) return 0;
+  return span.end_ms ? (span.duration_ms ?? span.end_ms - span.start_ms) : Math.max(0, now - span.start_ms);
+}
+
+// phaseLasted is the same of a phase.
+export function phaseLasted(phase, now) {
+  if (phase.state === "done") return phase.wall_ms;
+  return phase.start_ms ? Math.max(0, now - phase.start_ms) : 0;
+}

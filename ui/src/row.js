@@ -1,0 +1,180 @@
+// One row of the timeline: of a phase, or of an agent with its bar. A row's
+// elements are made once and shown for whichever row is in view.
+
+import { DASH, clip, clock, compact, plural, silence, spoken, stopwatch } from "./format.js";
+import { el, keep, px, setAttr, setClass, setShown, setStyle, setText } from "./dom.js";
+import { glyph, setGlyph, stateWord } from "./glyph.js";
+import { phaseLabel } from "./hues.js";
+import { isOpen, lasted, phaseLasted, spanEnd } from "./model.js";
+import { silentFor } from "./problems.js";
+
+const LEAST = 2; // px that the shortest bar is wide
+const INDENT = 12; // px for each level below an agent
+const MOST_EARLIER = 12; // earlier attempts that are drawn
+const CHAR_WIDTH = 6;
+
+// number gives a count, a dash where there is nothing.
+const number = (n) => (n ? compact(n) : DASH);
+
+export class RowView {
+  constructor() {
+    this.toggle = el("span", "tw");
+    this.swatch = el("span", "sw");
+    this.glyph = glyph();
+    this.name = el("span", "label");
+    this.note = el("i");
+    this.time = el("span", "num");
+    this.tokens = el("span", "num tok");
+    this.tools = el("span", "num tls");
+    this.lane = el("div", "lane");
+    this.bar = el("div", "bx");
+    this.past = el("div", "past");
+    this.text = el("span", "lb");
+    const head = el("span", "nm", this.toggle, this.swatch, this.glyph, this.name, this.note);
+    this.lane.append(this.past, this.bar, this.text);
+    this.head = head;
+    this.node = el("div", "row", el("div", "cols", head, this.time, this.tokens, this.tools), this.lane);
+    setAttr(this.toggle, "aria-hidden", "true");
+    setAttr(this.node, "role", "row");
+    setAttr(head, "role", "rowheader");
+    for (const cell of [this.time, this.tokens, this.tools, this.lane]) setAttr(cell, "role", "gridcell");
+  }
+
+  draw(row, index, frame, x) {
+    const { model, view, hues } = frame;
+    const span = row.id ? model.spans.get(row.id) : null;
+    const phase = row.phase || row.level === 1 ? model.phase.get(row.phase) : null;
+    const grouped = row.alone || !row.id;
+    const state = span ? span.state : (phase?.state ?? "running");
+    this.key = row.key;
+    setClass(this.node, `row ${grouped ? "grp" : "agent"} ${state}${span && span.is_agent === false ? " plain" : ""}`);
+    setStyle(this.node, "transform", `translateY(${row.top}px)`);
+    setStyle(this.node, "--c", `var(${hues.of(row.phase)})`);
+    setAttr(this.node, "data-span-id", row.id || null);
+    setAttr(this.node, "data-phase", grouped ? row.phase : null);
+    setAttr(this.node, "data-state", state);
+    setAttr(this.node, "data-key", row.key);
+    setAttr(this.node, "aria-level", row.level);
+    setAttr(this.node, "aria-rowindex", index + 2); // the column heads are the first
+    setAttr(this.node, "aria-expanded", row.expandable ? row.expanded : null);
+    setAttr(this.node, "aria-selected", row.key === view.selected);
+    setAttr(this.node, "tabindex", row.key === frame.focusKey ? 0 : -1);
+    setShown(this.swatch, grouped);
+    setShown(this.glyph, !grouped || state === "error" || state === "lost" || state === "stalled");
+    setGlyph(this.glyph, state);
+    setStyle(this.head, "padding-left", px(Math.max(0, row.level - 2) * INDENT));
+    if (grouped && !span) this.drawPhase(row, phase, frame, x);
+    else this.drawSpan(row, span, phase, frame, x);
+  }
+
+  setTime(ms, open) {
+    setClass(this.time, open ? "num open" : "num");
+    setText(this.time, open ? clock(ms) : stopwatch(ms));
+  }
+
+  drawPhase(row, phase, { model, now, start }, x) {
+    setAttr(this.head, "title", null);
+    setText(this.name, phase ? phaseLabel(row.phase) : "Agents");
+    this.past.replaceChildren();
+    setText(this.text, "");
+    if (!phase) { // agents outside of every phase; sums of them come from nowhere
+      setText(this.note, "");
+      for (const cell of [this.time, this.tokens, this.tools]) setText(cell, DASH);
+      setShown(this.bar, false);
+      setAttr(this.lane, "aria-label", "outside of every phase");
+      return;
+    }
+    setText(this.note, phaseNote(phase, row.expanded));
+    if (phase.start_ms) this.setTime(phaseLasted(phase, now), phase.state !== "done");
+    else setText(this.time, DASH);
+    setText(this.tokens, number(phase.tokens));
+    setText(this.tools, number(phase.tool_uses));
+    setShown(this.bar, Boolean(phase.start_ms));
+    setClass(this.bar, "band");
+    if (phase.start_ms) {
+      const end = phase.state === "done" ? phase.end_ms || phase.start_ms + phase.wall_ms : now;
+      this.place(x(phase.start_ms - start), x(end - start));
+    }
+    const says = phase.start_ms ? `${phase.state}, began ${clock(phase.start_ms - start)}, ${spoken(phaseLasted(phase, now))}` : "queued";
+    const counts = phase.agents ? `, ${phase.ended} of ${plural(phase.agents, "agent")} ended` : "";
+    const failed = phase.errors ? `, ${plural(phase.errors, "error")}` : "";
+    setAttr(this.lane, "aria-label", says + counts + failed);
+  }
+
+  drawSpan(row, span, phase, { model, now, start, width }, x) {
+    const name = clip(span.name);
+    if (row.alone) {
+      setText(this.name, phaseLabel(row.phase));
+      setText(this.note, name);
+    } else {
+      setText(this.name, name);
+      setText(this.note, span.attempts > 1 ? `\u00d7${span.attempts}` : "");
+    }
+    setAttr(this.head, "title", name.length > 20 || row.alone ? name : null);
+    const begun = Boolean(span.start_ms);
+    if (begun) this.setTime(lasted(span, now), isOpen(span));
+    else setText(this.time, DASH);
+    setText(this.tokens, number(span.tokens));
+    setText(this.tools, number(span.tool_uses));
+
+    const from = begun ? span.start_ms : span.queued_ms;
+    setShown(this.bar, Boolean(from));
+    setClass(this.bar, begun ? `bx ${span.state}` : "bx wait");
+    if (from) this.place(x(from - start), x((begun ? spanEnd(span, now) : span.end_ms || now) - start));
+    this.drawEarlier(span, start, x);
+    this.drawText(span, from ? x(from - start) : 0, from ? x(spanEnd(span, now) - start) : 0, { model, now, width });
+    setAttr(this.lane, "aria-label", describe(span, this.text.textContent, { now, start }));
+  }
+
+  place(left, right) {
+    setStyle(this.bar, "left", px(left));
+    setStyle(this.bar, "width", px(Math.max(LEAST, right - left)));
+  }
+
+  drawEarlier(span, start, x) {
+    const past = (span.earlier ?? []).slice(-MOST_EARLIER);
+    keep(this.past, past.length, () => el("div", "bx earlier"));
+    past.forEach((one, i) => {
+      const bar = this.past.children[i];
+      setStyle(bar, "left", px(x(one.start_ms - start)));
+      setStyle(bar, "width", px(Math.max(LEAST, x(one.end_ms - start) - x(one.start_ms - start))));
+    });
+  }
+
+  // drawText writes beside the bar what its state has to say, where there is room:
+  // after it, else before it, else over its end.
+  drawText(span, left, right, { model, now, width }) {
+    let says = "";
+    let look = "lb";
+    if (span.state === "error") [says, look] = [clip(span.error || span.message || "failed", 160), "lb err"];
+    else if (span.state === "lost") [says, look] = [span.start_ms ? "lost" : "never started", "lb err"];
+    else if (span.state === "stalled") [says, look] = [`silent ${silence(silentFor(span, model.run, now))}`, "lb warn"];
+    else if (span.state === "queued" && span.queued_ms && model.phase.get(span.phase)?.agents === 1) says = "queued";
+    const wide = says.length * CHAR_WIDTH;
+    const after = width - right;
+    const rather = span.state === "stalled" || span.state === "queued"; // their right end moves
+    const before = rather ? left > wide : after < wide && left > wide;
+    const within = !before && after < wide;
+    setText(this.text, says);
+    setClass(this.text, before || within ? `${look} l` : look);
+    setStyle(this.text, "left", px(before ? left : Math.max(left + LEAST, right)));
+  }
+}
+
+// phaseNote gives how many of the phase's agents ended, and how many failed where
+// their rows do not say it; of a phase without agents the first of its counts.
+function phaseNote(phase, expanded) {
+  if (phase.agents) return `${phase.ended}/${phase.agents}${phase.errors && !expanded ? `, ${plural(phase.errors, "error")}` : ""}`;
+  const [first] = Object.entries(phase.counts ?? {});
+  return first ? clip(`${compact(first[1])} ${first[0].replaceAll("_", " ")}`, 40) : "";
+}
+
+// describe gives the lane in words; says is what is written in it.
+function describe(span, says, { now, start }) {
+  const parts = [stateWord(span.state)];
+  if (says && says !== parts[0]) parts.push(says);
+  if (span.start_ms) parts.push(`started ${clock(span.start_ms - start)}`, spoken(lasted(span, now)));
+  else if (span.queued_ms) parts.push(`since ${clock(span.queued_ms - start)}`);
+  if (span.attempts > 1) parts.push(`attempt ${span.attempts}`);
+  return parts.join(", ");
+}

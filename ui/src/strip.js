@@ -1,0 +1,90 @@
+// The strip: phases and the number of open agents on the run's clock.
+
+import { clock, stopwatch } from "./format.js";
+import { phaseLabel } from "./hues.js";
+import { phaseLasted } from "./model.js";
+import { concurrency, runs } from "./concurrency.js";
+import { extent, ticks } from "./axis.js";
+
+const HEIGHT = 54;
+const TOP = 15;
+const FLOOR = HEIGHT - 14;
+const BINS = 1000;
+const CHAR = 6; // px of a character of 11 px, for what fits
+
+export class Strip {
+  constructor(box) {
+    this.box = box;
+    const svg = d3.select(box).append("svg").attr("role", "img");
+    this.svg = svg;
+    svg.append("rect").attr("class", "ground").attr("y", TOP).attr("height", FLOOR - TOP).attr("rx", 3);
+    for (const part of ["bands", "areas", "edges", "labels", "marks"]) this[part] = svg.append("g");
+    this.needle = svg.append("line").attr("class", "needle").attr("y1", TOP - 2).attr("y2", HEIGHT - 12);
+    this.waiting = svg.append("text").attr("class", "q").attr("y", HEIGHT - 20);
+  }
+
+  draw({ model, now, start, elapsed, live, hues, narrow, width }) {
+    const reach = extent(elapsed, live);
+    const x = d3.scaleLinear([0, reach], [0, width]);
+    const begun = model.phases.filter((p) => p.start_ms);
+    const from = (p) => Math.max(0, p.start_ms - start);
+    const to = (p) => (p.state === "done" && p.end_ms ? p.end_ms - start : elapsed);
+    this.svg.select(".ground").attr("width", width);
+    this.bands.selectAll("rect").data(begun).join("rect")
+      .attr("y", TOP).attr("height", FLOOR - TOP).attr("opacity", 0.13)
+      .attr("x", (p) => x(from(p))).attr("width", (p) => Math.max(0, x(to(p)) - x(from(p))))
+      .attr("fill", (p) => `var(${hues.of(p.name)})`);
+
+    const bins = Math.min(BINS, Math.max(1, Math.round(x(elapsed))));
+    const counted = concurrency(model.rows.values(), { from: start, to: start + Math.max(elapsed, 1), now, bins, hueOf: (name) => hues.of(name) });
+    const y = d3.scaleLinear([0, Math.max(1, counted.max)], [FLOOR, TOP + 3]);
+    const bin = (i) => (x(elapsed) * i) / bins;
+    const base = new Int32Array(bins);
+    const layers = counted.layers.map(({ hue, counts }) => {
+      const corners = runs(counts, base);
+      for (let i = 0; i < bins; i++) base[i] += counts[i];
+      corners.push([bins, corners[corners.length - 1][1], corners[corners.length - 1][2]]);
+      return { hue, corners };
+    });
+    const area = d3.area().curve(d3.curveStepAfter).x((c) => bin(c[0])).y0((c) => y(c[1])).y1((c) => y(c[1] + c[2]));
+    this.areas.selectAll("path").data(layers).join("path")
+      .attr("fill", (l) => `var(${l.hue})`).attr("d", (l) => area(l.corners));
+
+    this.edges.selectAll("line").data(begun.slice(1)).join("line")
+      .attr("x1", (p) => x(from(p))).attr("x2", (p) => x(from(p))).attr("y1", 2).attr("y2", FLOOR);
+    this.drawLabels(begun, { x, from, width, narrow, now });
+
+    this.needle.attr("x1", x(elapsed)).attr("x2", x(elapsed)).attr("visibility", model.run ? "visible" : "hidden");
+    const next = model.phases.find((p) => !p.start_ms);
+    const says = next && live ? `${phaseLabel(next.name, true)} queued` : "";
+    this.waiting.attr("x", x(elapsed) + 8).text(says.length * CHAR < width - x(elapsed) - 8 ? says : "");
+    this.marks.selectAll("text").data(ticks(0, reach, width, narrow ? 56 : 100)).join("text")
+      .attr("y", HEIGHT - 2).attr("x", (t) => x(t.at)).text((t) => t.label)
+      .attr("text-anchor", (t) => (t.at === 0 ? "start" : x(t.at) > width - 16 ? "end" : "middle"));
+    this.svg.attr("aria-label", `${model.phases.length} phases, at most ${counted.max} agents at a time, ${clock(elapsed)} in all`);
+  }
+
+  // drawLabels writes the names of the phases that have room for theirs.
+  drawLabels(begun, { x, from, width, narrow, now }) {
+    const labels = [];
+    let free = width;
+    for (const p of [...begun].reverse()) {
+      const at = x(from(p)) + (from(p) > 0 ? 5 : 0);
+      const name = phaseLabel(p.name, narrow);
+      const time = p.state === "done" ? stopwatch(phaseLasted(p, now)) : clock(phaseLasted(p, now));
+      const room = free - at - 6;
+      free = x(from(p));
+      if (name.length * CHAR > room) continue;
+      labels.push({ p, at, name, time: (name.length + time.length + 1) * CHAR < room ? time : "" });
+    }
+    const groups = this.labels.selectAll("text").data(labels, (l) => l.p.name).join((enter) => {
+      const text = enter.append("text").attr("y", 10);
+      text.append("tspan");
+      text.append("tspan").attr("class", "q").attr("dx", 6);
+      return text;
+    });
+    groups.attr("class", (l) => (l.p.state === "running" ? "ph-now" : "")).attr("x", (l) => l.at);
+    groups.select("tspan:first-child").text((l) => l.name);
+    groups.select("tspan:last-child").text((l) => l.time);
+  }
+}

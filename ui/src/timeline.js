@@ -1,0 +1,245 @@
+// The timeline: a treegrid whose rows exist only where they can be seen.
+
+import { setAttr, setShown, setStyle, setText } from "./dom.js";
+import { layout, pathRows, rowAt, spanKey } from "./layout.js";
+import { extent, ticks } from "./axis.js";
+import { RowView } from "./row.js";
+
+const SPARE = 6; // rows beyond each edge of the view
+const REST = 12; // a layout may take a twelfth of the time
+const STILL = 64; // running bars in view above which none moves
+const SIZES = {
+  mouse: { row: 17, group: 21 },
+  touch: { row: 40, group: 40 },
+  narrow: { row: 42, group: 44 },
+};
+
+export class Timeline {
+  constructor(find, actions) {
+    this.grid = find("grid");
+    this.scroll = find("scroll");
+    this.body = find("rows");
+    this.ticks = find("ticks");
+    this.over = find("over");
+    this.empty = find("empty");
+    this.shown = new Map(); // row views in view, by key
+    this.spare = [];
+    this.plan = { rows: [], height: 0, index: new Map() };
+    this.planned = ""; // what the plan was made from: the user's part, and the model's
+    this.plannedShape = "";
+    this.restUntil = 0;
+    this.lines = d3.select(this.over);
+    this.path = find("path");
+    this.wire(actions);
+  }
+
+  wire({ select, toggle, touched, redraw }) {
+    const rowOf = (event) => this.rowOf(event.target.closest(".row")?.dataset.key);
+    this.body.addEventListener("click", (event) => {
+      const row = rowOf(event);
+      if (!row) return;
+      if (row.expandable && (event.target.closest(".tw") || this.sizes === SIZES.narrow)) toggle(row);
+      select(row.key);
+      this.focusSoon = true;
+    });
+    this.body.addEventListener("dblclick", (event) => {
+      const row = rowOf(event);
+      if (row?.expandable && !event.target.closest(".tw")) toggle(row);
+    });
+    this.scroll.addEventListener("scroll", redraw, { passive: true });
+    addEventListener("scroll", redraw, { passive: true });
+    for (const kind of ["wheel", "touchmove"]) {
+      this.scroll.addEventListener(kind, () => {
+        if (this.scroll.scrollHeight > this.scroll.clientHeight) touched();
+      }, { passive: true });
+    }
+    this.scroll.addEventListener("pointerdown", (event) => {
+      if (event.target === this.scroll) touched(); // the scroll bar
+    });
+  }
+
+  // resize measures what depends on the window only.
+  resize(narrow) {
+    const touch = matchMedia("(pointer: coarse)").matches;
+    this.sizes = narrow ? SIZES.narrow : touch ? SIZES.touch : SIZES.mouse;
+    setStyle(this.grid, "--row", `${this.sizes.row}px`);
+    setStyle(this.grid, "--group", `${this.sizes.group}px`);
+    this.width = this.ticks.clientWidth;
+    this.planned = "";
+  }
+
+  // arrange lays the rows out anew where they can have changed: at once when the
+  // user did it; when the run did, not more often than the work it is allows.
+  arrange({ model, view, narrow, live }) {
+    const planned = [view.changes, narrow, view.find, view.hideDone].join(" ");
+    const shape = [model.shape, view.hideDone || view.find ? model.version : 0].join(" ");
+    const began = performance.now();
+    if (planned === this.planned && (shape === this.plannedShape || (live && began < this.restUntil))) return;
+    this.planned = planned;
+    this.plannedShape = shape;
+    this.plan = layout(model, { ...view, ...this.sizes, fold: narrow });
+    setStyle(this.body, "height", `${this.plan.height}px`);
+    setAttr(this.scroll, "aria-rowcount", this.plan.rows.length + 1);
+    const took = performance.now() - began;
+    this.restUntil = began + took * REST;
+  }
+
+  draw(frame) {
+    const { model, view, live } = frame;
+    const nothing = !model.run || (model.empty && frame.caughtUp);
+    setShown(this.empty, nothing && frame.caughtUp);
+    setShown(this.grid, !nothing);
+    if (nothing) return this.drawEmpty(frame);
+    if (!this.width) this.resize(frame.narrow);
+    this.arrange(frame);
+    if (view.follow && live) this.follow(model);
+    const reach = extent(frame.elapsed, live);
+    const x = d3.scaleLinear([0, reach], [0, this.width - (frame.narrow ? 0 : 8)]);
+    frame.width = this.width;
+    const { rows } = this.plan;
+    // Exactly one row can be reached with Tab: the selected one, else the first.
+    frame.focusKey = this.plan.index.has(view.selected) ? view.selected : rows[0]?.key;
+    this.window(frame, x);
+    this.drawAxis(frame, x, ticks(0, reach, this.width, frame.narrow ? 60 : 64));
+    this.drawPath(frame, x);
+  }
+
+  // drawPath joins the rows that the critical path goes through.
+  drawPath({ model, view, start, narrow }, x) {
+    if (this.pathOf?.plan !== this.plan || this.pathOf.version !== model.version) {
+      this.pathOf = { plan: this.plan, version: model.version, steps: pathRows(model, this.plan) };
+    }
+    const steps = view.path && !narrow ? this.pathOf.steps : [];
+    setShown(this.path, steps.length > 0);
+    if (steps.length === 0) return;
+    // The element is as high as the view, not as the list, which can be endless.
+    const top = Math.max(0, this.scroll.scrollTop - this.scroll.clientHeight);
+    setStyle(this.path, "top", `${top}px`);
+    setStyle(this.path, "height", `${Math.min(this.plan.height - top, 3 * this.scroll.clientHeight)}px`);
+    const y = (row) => row.top + row.height - 1.25 - top;
+    const corners = steps.map(({ row, from, to }) => `${x(from - start)},${y(row)}L${x(to - start)},${y(row)}`);
+    setAttr(this.path.firstElementChild, "d", `M${corners.join("L")}`);
+  }
+
+  // window draws the rows that are in view, and the one that has the focus
+  // wherever it is: an element that goes would lose it.
+  window(frame, x) {
+    const { rows } = this.plan;
+    const box = this.body.getBoundingClientRect();
+    const port = this.scroll.getBoundingClientRect();
+    const top = Math.max(port.top, 0) - box.top;
+    const bottom = Math.min(port.bottom, innerHeight) - box.top;
+    const wanted = new Set();
+    if (rows.length) {
+      const first = Math.max(0, rowAt(rows, top) - SPARE);
+      const last = Math.min(rows.length - 1, rowAt(rows, Math.max(top, bottom)) + SPARE);
+      for (let i = first; i <= last; i++) wanted.add(i);
+      wanted.add(this.plan.index.get(frame.focusKey));
+    }
+    const order = [...wanted].sort((a, b) => a - b);
+    const keys = new Set(order.map((i) => rows[i].key));
+    for (const [key, row] of this.shown) {
+      if (keys.has(key)) continue;
+      this.shown.delete(key);
+      this.spare.push(row);
+      row.node.remove();
+    }
+    let cursor = this.body.firstChild;
+    let moving = 0;
+    for (const i of order) {
+      let row = this.shown.get(rows[i].key);
+      if (!row) {
+        row = this.spare.pop() ?? new RowView();
+        this.shown.set(rows[i].key, row);
+      }
+      row.draw(rows[i], i, frame, x);
+      if (row.node === cursor) cursor = cursor.nextSibling;
+      else this.body.insertBefore(row.node, cursor); // in reading order
+      if (rows[i].id && frame.model.spans.get(rows[i].id).state === "running") moving++;
+    }
+    this.grid.classList.toggle("still", moving > STILL || frame.frozen);
+    if (this.focusSoon) {
+      this.focusSoon = false;
+      this.shown.get(frame.focusKey)?.node.focus({ preventScroll: true });
+    }
+  }
+
+  drawAxis({ model, elapsed, start, live }, x, marks) {
+    const labels = d3.select(this.ticks).selectAll("span").data(marks).join("span").text((t) => t.label);
+    labels.style("left", (t) => `${x(t.at)}px`).classed("first", (t) => t.at === 0);
+    const edges = model.phases.filter((p) => p.start_ms).slice(1).map((p) => ({ at: p.start_ms - start, look: "edge" }));
+    const lines = marks.slice(1).map((t) => ({ at: t.at, look: "mark" })).concat(edges);
+    if (live) lines.push({ at: elapsed, look: "now" });
+    this.lines.selectAll("line").data(lines).join("line")
+      .attr("class", (l) => l.look).attr("x1", (l) => x(l.at)).attr("x2", (l) => x(l.at)).attr("y1", 0).attr("y2", "100%");
+  }
+
+  // drawEmpty says why there is nothing to see.
+  drawEmpty({ model }) {
+    const command = model.run?.command?.join(" ") ?? "";
+    const [head, body] = this.empty.children;
+    setText(head, model.ended ? "No event was recorded" : "Waiting for the first event");
+    setText(body, model.ended ? "The command ended without telemetry." : "obsrun is listening. The run appears here as soon as a span opens.");
+    setShown(this.empty.children[2], command !== "");
+    setText(this.empty.children[2], command.length > 200 ? `${command.slice(0, 200)}\u2026` : command);
+  }
+
+  // follow keeps the first agent at work in view.
+  follow(model) {
+    const { rows } = this.plan;
+    if (this.scroll.scrollHeight <= this.scroll.clientHeight + 1) return;
+    let first = Infinity;
+    for (const id of model.open) first = Math.min(first, this.plan.index.get(spanKey(id)) ?? Infinity);
+    const row = rows[first];
+    if (row) this.bring(row, this.scroll.clientHeight * 0.4);
+  }
+
+  // bring scrolls as little as brings the row into view; room is how much should
+  // be seen below it.
+  bring(row, room = 0) {
+    const { scroll } = this;
+    const head = this.body.offsetTop;
+    const view = scroll.clientHeight - head;
+    if (row.top < scroll.scrollTop) scroll.scrollTop = row.top - row.height;
+    else if (row.top + row.height + Math.min(room, this.plan.height - row.top - row.height) > scroll.scrollTop + view) {
+      scroll.scrollTop = Math.min(row.top - row.height, row.top + row.height + room - view);
+    }
+  }
+
+  // reveal brings the row of a key into view and gives it the focus.
+  reveal(key, { focus = true } = {}) {
+    const row = this.rowOf(key);
+    if (!row) return;
+    if (this.sizes === SIZES.narrow) {
+      const at = this.body.getBoundingClientRect().top + row.top;
+      if (at < 0 || at > innerHeight - row.height) scrollBy({ top: at - innerHeight / 3 });
+    } else this.bring(row);
+    this.focusSoon = focus;
+  }
+
+  // step gives the key of the row that many rows away from a key.
+  step(key, by) {
+    const { rows } = this.plan;
+    if (rows.length === 0) return "";
+    const at = this.plan.index.get(key) ?? -1;
+    const next = at < 0 && by < 0 ? rows.length + by : at + by; // from outside, -1 is the row before the first
+    return rows[Math.max(0, Math.min(rows.length - 1, next))].key;
+  }
+
+  // rowOf gives the row of a key, or undefined.
+  rowOf(key) {
+    return this.plan.rows[this.plan.index.get(key)];
+  }
+
+  get pageRows() {
+    return Math.max(1, Math.floor(this.scroll.clientHeight / this.sizes.row) - 2);
+  }
+
+  // nextPhase gives the key of the row of the next group, or the one before.
+  nextPhase(key, by) {
+    const { rows } = this.plan;
+    const at = this.plan.index.get(key) ?? -1;
+    for (let i = at + by; i >= 0 && i < rows.length; i += by) if (rows[i].level === 1) return rows[i].key;
+    return key || rows[0]?.key || "";
+  }
+}
