@@ -65,7 +65,7 @@ func (s *State) Totals() Totals {
 		t.Percent = &percent
 	}
 	for i := range s.root.accounts {
-		if a := &s.root.accounts[i]; a.total > 0 {
+		if a := &s.root.accounts[i]; a.total > 0 && a.source != "" {
 			t.TokenSources[a.source] = a.total
 		}
 	}

@@ -19,10 +19,11 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // The state of every recorded run, as a reader gets it.
 func TestGoldenStates(t *testing.T) {
-	dirs, err := filepath.Glob("../../testdata/runs/*")
+	journals, err := filepath.Glob("../../testdata/runs/*/telemetry.jsonl")
 	require.NoError(t, err)
-	require.NotEmpty(t, dirs)
-	for _, dir := range dirs {
+	require.NotEmpty(t, journals)
+	for _, path := range journals {
+		dir := filepath.Dir(path)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			loaded, err := Load(dir)
 			require.NoError(t, err)
