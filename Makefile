@@ -22,7 +22,7 @@ tools: ## what the tests need: Chromium, Node.js and Python from the system's pa
 
 check: ## formatting, vet, staticcheck, tidiness of go.mod
 	@echo "--- gofmt"; test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
-	@echo "--- go vet"; $(GO) vet ./... ./testdata/...
+	@echo "--- go vet"; $(GO) vet ./... ./testdata/eigenda
 	@echo "--- go vet, darwin"; GOOS=darwin $(GO) vet ./cmd/... ./supervisor/... ./instrument/... ./serve/... ./report/... ./ui/...
 	@echo "--- staticcheck"; $(GO) run $(STATICCHECK) ./...
 	@echo "--- go mod tidy"; $(GO) mod tidy -diff
@@ -31,8 +31,8 @@ page-test: ## the page's own tests
 	@echo "--- page"; cd ui && node --test test/
 
 client-test: ## the Python and JavaScript clients
-	@echo "--- python client"; python3 -m unittest discover -s instrument/python
-	@echo "--- javascript client"; node --test instrument/javascript/
+	@echo "--- python client"; python3 -m unittest discover -q instrument/python
+	@echo "--- javascript client"; node --test instrument/javascript/obsrun.test.mjs
 
 go-test: ## go test with the race detector, the browser test included
 	@echo "--- go test"; $(GO) test -race -shuffle=on -timeout 8m ./...

@@ -114,4 +114,3 @@ func (s *State) earliest() int64 {
 	}
 	return first
 }
-

@@ -52,6 +52,9 @@ var fields = map[string]field{
 	"evidence":      {object: func(e *Event) *json.RawMessage { return &e.Evidence }},
 }
 
+// IsText tells whether a field of the schema is text.
+func IsText(name string) bool { return fields[name].text != nil }
+
 // Decode reads one line. What it returns aliases line. The error says in a few
 // words what is wrong with it.
 func Decode(line []byte) (Event, error) {
