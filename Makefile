@@ -28,7 +28,7 @@ check: ## formatting, vet, staticcheck, tidiness of go.mod
 	@echo "--- go mod tidy"; $(GO) mod tidy -diff
 
 page-test: ## the page's own tests
-	@echo "--- page"; cd ui && node --test test/
+	@echo "--- page"; node --test ui/test/*.test.mjs
 
 client-test: ## the Python and JavaScript clients
 	@echo "--- python client"; python3 -m unittest discover -q instrument/python

@@ -2,6 +2,8 @@
 // out. A row is {key, phase, id, level, parent, top, height, expandable, expanded}:
 // phase is the name of its group, id its span (empty on the row of a group).
 
+import { phaseLabel } from "./hues.js";
+
 export const spanKey = (id) => `s:${id}`;
 export const phaseKey = (name) => `p:${name}`;
 
@@ -63,7 +65,8 @@ export function layout(model, view) {
   let top = 0;
   const matches = matcher(view.find);
   const filtered = Boolean(matches) || view.hideDone;
-  const wanted = (span) => (!matches || matches(span)) && !(view.hideDone && FINISHED.has(span.state));
+  const open = (span) => !(view.hideDone && FINISHED.has(span.state));
+  const found = (span) => matches(span) && open(span);
   const push = (row, height) => {
     row.top = top;
     row.height = height;
@@ -71,26 +74,29 @@ export function layout(model, view) {
     top += height;
   };
 
-  const walk = (list, below, phase, level, parent) => {
+  const walk = (list, below, wanted, phase, level, parent) => {
     for (const span of list) {
       const children = below.get(span.id) ?? [];
       const key = spanKey(span.id);
       const expanded = children.length > 0 && !view.collapsed.get(key);
       const shown = !filtered || wanted(span) || children.some((c) => wanted(c));
       if (shown) push({ key, phase, id: span.id, level, parent, expandable: children.length > 0, expanded }, view.row);
-      if (expanded) walk(children, below, phase, level + 1, shown ? key : parent);
+      if (expanded) walk(children, below, wanted, phase, level + 1, shown ? key : parent);
     }
   };
 
   for (const [name, spans] of groups(model)) {
     const phase = model.phase.get(name);
     const { tops, below } = nested(spans);
+    // A phase that is what the user looks for is shown with all it has.
+    const named = matches && phaseMatches(name, view.find);
+    const wanted = matches && !named ? found : open;
     if (!phase && model.phases.length === 0) {
-      walk(tops, below, name, 1, "");
+      walk(tops, below, wanted, name, 1, "");
       continue;
     }
     const hits = filtered ? spans.filter(wanted) : spans;
-    if (matches && hits.length === 0 && !phaseMatches(name, view.find)) continue;
+    if (matches && hits.length === 0 && !named) continue;
     if (phase && spans.length === 1) { // one row says it all
       push({ key: spanKey(spans[0].id), phase: name, id: spans[0].id, level: 1, parent: "", expandable: false, expanded: false, alone: true }, view.group);
       continue;
@@ -99,13 +105,13 @@ export function layout(model, view) {
     const folded = view.collapsed.get(key) ?? (view.fold && phase?.state === "done" && !matches);
     const expandable = hits.length > 0;
     push({ key, phase: name, id: "", level: 1, parent: "", expandable, expanded: expandable && !folded }, view.group);
-    if (expandable && !folded) walk(tops, below, name, 2, key);
+    if (expandable && !folded) walk(tops, below, wanted, name, 2, key);
   }
   return { rows, height: top, index: new Map(rows.map((row, i) => [row.key, i])) };
 }
 
 function phaseMatches(name, find) {
-  return name.replaceAll("_", " ").includes(find.trim().toLowerCase());
+  return phaseLabel(name).toLowerCase().includes(find.trim().toLowerCase());
 }
 
 // rowAt finds the row at a height, by bisection: the last that begins above it.
