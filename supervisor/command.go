@@ -106,7 +106,7 @@ func Start(c Command) (*Process, error) {
 		command:  c,
 		nulls:    nulls,
 		started:  time.Now(),
-		signals:  make(chan os.Signal, 32),
+		signals:  make(chan os.Signal, 64),
 		late:     make(chan os.Signal, 4),
 		requests: make(chan func()),
 		done:     make(chan struct{}),
@@ -208,7 +208,7 @@ func (p *Process) since() time.Duration { return time.Since(p.started) }
 func (p *Process) PID() int { return p.pid }
 
 // LastOutput is when COMMAND last wrote to its terminal, with a monotonic reading; the
-// start if it never did.
+// start if it never did. With NoPTY nobody sees what it writes, so it is the start.
 func (p *Process) LastOutput() time.Time { return p.started.Add(time.Duration(p.output.Load())) }
 
 // LastInput is when a key was last pressed; the start if none was.

@@ -36,17 +36,20 @@ func TestExitStatus(t *testing.T) {
 	})
 }
 
-// Every status, through one nested shell per sixteen to keep it quick.
+// Every status comes through. Under the race detector, which makes programs slow to start,
+// every seventeenth has to do.
 func TestEveryExitStatus(t *testing.T) {
-	for first := 0; first < 256; first += 16 {
-		script := fmt.Sprintf(`for i in $(seq %d %d); do "$EXE" sh -c "exit $i"; [ $? = $i ] || echo wrong $i; done; echo checked`, first, first+15)
-		cmd := command(t, testConfig{})
-		cmd.Env = append(cmd.Env, "EXE="+cmd.Path)
-		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", script}
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err)
-		require.Equal(t, "checked\n", string(out))
+	step := 1
+	if raceDetector {
+		step = 17
 	}
+	script := fmt.Sprintf(`for i in $(seq 0 %d 255); do "$EXE" sh -c "exit $i"; [ $? = $i ] || echo wrong $i; done; echo checked`, step)
+	cmd := command(t, testConfig{})
+	cmd.Env = append(cmd.Env, "EXE="+cmd.Path)
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", script}
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err)
+	require.Equal(t, "checked\n", string(out))
 }
 
 func TestRefusedCommands(t *testing.T) {
@@ -201,6 +204,7 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 // A Process leaves no goroutine and no descriptor behind, however it ended.
 func TestNothingIsLeftBehind(t *testing.T) {
 	descriptors := func() int {
+		runtime.GC() // ends what earlier tests left to the finalizers
 		names, err := os.ReadDir("/dev/fd")
 		require.NoError(t, err)
 		return len(names)
@@ -234,7 +238,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		once()
 	}
 	eventually(t, "the goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
-	require.Equal(t, files, descriptors())
+	require.LessOrEqual(t, descriptors(), files)
 }
 
 func TestNestedRuns(t *testing.T) {

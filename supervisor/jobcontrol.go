@@ -340,7 +340,7 @@ func (p *Process) terminalGone() {
 // stdoutBroke lets COMMAND know what it would have noticed itself.
 func (p *Process) stdoutBroke(err error) {
 	p.broken = err
-	if err == syscall.EIO && isTerminal(p.command.Stdout) {
+	if err == syscall.EIO && p.layout.outTTY {
 		p.terminalGone()
 		return
 	}

@@ -10,6 +10,7 @@ import (
 type layout struct {
 	screens []*screen // the first is the controlling terminal; none with NoPTY
 	files   [3]int    // COMMAND's stdin, stdout, stderr
+	outTTY  bool      // obsrun's stdout is a terminal
 	sizeOf  int       // the terminal whose size is followed; -1: none
 	size    unix.Winsize
 }
@@ -26,7 +27,8 @@ func (p *Process) arrange() (*layout, error) {
 	l := &layout{sizeOf: -1, size: defaultSize}
 	in, out, err := int(c.Stdin.Fd()), int(c.Stdout.Fd()), int(c.Stderr.Fd())
 	l.files = [3]int{in, out, err}
-	inTTY, outTTY, errTTY := isTerminal(c.Stdin), isTerminal(c.Stdout), isTerminal(c.Stderr)
+	l.outTTY = isTerminal(c.Stdout)
+	inTTY, outTTY, errTTY := isTerminal(c.Stdin), l.outTTY, isTerminal(c.Stderr)
 	switch {
 	case inTTY:
 		l.sizeOf = in
@@ -127,7 +129,7 @@ func (l *layout) add(p *Process, sink int) (*screen, error) {
 	}
 	if sink >= 0 && mode != nil {
 		// Raw mode covers this sink only if it is the same terminal as the keyboard.
-		s.cooked = true
+		s.cooked = mode.Oflag&unix.OPOST != 0 && mode.Oflag&unix.ONLCR != 0
 		if !sameTerminal(sink, p.keysFD(), int(p.command.Stdin.Fd())) {
 			s.keys = nil
 		}

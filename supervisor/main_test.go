@@ -37,6 +37,9 @@ const configVariable = "OBSRUN_SUPERVISOR_TEST"
 
 // TestMain is the monitor, an obsrun reduced to this package, or the tests.
 func TestMain(m *testing.M) {
+	// A program built with the race detector sleeps for a second before it ends, and
+	// here each command means two such programs.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	if code, ok := Monitor(); ok {
 		os.Exit(code)
 	}

@@ -13,7 +13,7 @@ import (
 const clockTick = time.Second / 100
 
 // readProcesses appends the processes that /proc shows, but for those to skip. One file each, read with one
-// buffer: about a tenth of what it costs by gopsutil, which opens several (see
+// buffer: a small part of what it costs by gopsutil, which opens several (see
 // BenchmarkProcessTree).
 func readProcesses(table []processStat, skip map[int]struct{}) []processStat {
 	proc, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

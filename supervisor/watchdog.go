@@ -139,6 +139,7 @@ func (w *watchdog) note(gap time.Duration) {
 	_ = w.Record(telemetry.Event{
 		Type: telemetry.Log, Level: "info", Source: telemetry.SourceObsrun,
 		Message: fmt.Sprintf("the machine or obsrun was suspended for %v, or the clock was set: nobody's silence is counted over that time", gap.Round(100*time.Millisecond)),
+		Attrs:   telemetry.Attrs(map[string]int64{"suspended_ms": gap.Milliseconds()}),
 	})
 }
 

@@ -23,10 +23,11 @@ type Evidence struct {
 	// Open is the kind and name of the span where it is no agent itself: what the
 	// agent above it waits for.
 	Open string `json:"open,omitempty"`
-	// Last is "span_start" if nothing was heard of it since it began, else "activity":
-	// an event of it or of a span below. LastMS is when that arrived, since the run's
-	// start, and LastMessage the span's last message.
+	// Last is the event that was heard last, LastSpan its span where that is one below.
+	// LastMS is when it arrived, since the run's start, and LastMessage the span's last
+	// message.
 	Last        string `json:"last"`
+	LastSpan    string `json:"last_span,omitempty"`
 	LastMS      int64  `json:"last_ms"`
 	LastMessage string `json:"last_message,omitempty"`
 	// LLMOpenMS is how long the oldest LLM request is open that can be the span's: it
@@ -64,14 +65,14 @@ const (
 func (j *judge) evidence(now time.Duration, c *candidate, terminal signs) Evidence {
 	e := Evidence{
 		Rule: "silent", LimitMS: c.silence.Milliseconds(), RunningMS: (now - millis(c.StartedMS)).Milliseconds(),
-		Last: "activity", LastMS: c.HeardMS, LastMessage: clip(c.message),
+		Last: c.LastEvent, LastMS: c.HeardMS, LastMessage: clip(c.message),
 		OutputAgeMS: age(now, terminal.output),
 	}
 	if c.age > 0 {
 		e.Rule, e.LimitMS = "long", c.age.Milliseconds()
 	}
-	if c.HeardMS <= c.StartedMS {
-		e.Last = "span_start"
+	if c.LastSpan != c.SpanID {
+		e.LastSpan = clip(c.LastSpan)
 	}
 	if !c.root && !telemetry.IsAgent(c.Kind) {
 		kind := c.Kind

@@ -279,16 +279,16 @@ func TestWatchdogJudgeEvidence(t *testing.T) {
 	}{
 		{"an agent", nil, "start a agent\ncpu 0.5\nwait 100s", base},
 		{"that was heard of", nil, "start a agent\nwait 10s\nupdate a\ncpu 0.5\nwait 100s", with(func(e *Evidence) {
-			e.Last, e.LastMS, e.RunningMS, e.OutputAgeMS = "activity", 10_000, 110_000, p(110_000)
+			e.Last, e.LastMS, e.RunningMS, e.OutputAgeMS = "span_update", 10_000, 110_000, p(110_000)
 		})},
 		{"an LLM request below an agent", nil, "start a agent\nstart l llm a\ncpu 0.5\nwait 100s",
 			with(func(e *Evidence) { e.Open, e.LLMOpenMS = "llm l", 100_000 })},
 		{"an LLM request of no agent", []string{"llm=0"}, "start a agent\nwait 1s\nstart l llm\nupdate a\ncpu 0.5\nwait 100s",
 			with(func(e *Evidence) {
-				e.LLMOpenMS, e.Last, e.LastMS, e.RunningMS, e.OutputAgeMS = 100_000, "activity", 1000, 101_000, p(101_000)
+				e.LLMOpenMS, e.Last, e.LastMS, e.RunningMS, e.OutputAgeMS = 100_000, "span_update", 1000, 101_000, p(101_000)
 			})},
 		{"the run", []string{"llm=0"}, "start a agent\nstart l llm a\nwait 10s\noutput\ncpu 0.5\nwait 100s", with(func(e *Evidence) {
-			e.Open, e.LLMOpenMS, e.RunningMS, e.InputAgeMS = "", 110_000, 110_000, p(110_000)
+			e.Open, e.LLMOpenMS, e.RunningMS, e.InputAgeMS, e.LastSpan = "", 110_000, 110_000, p(110_000), "l"
 		})},
 		{"a quiet kind", []string{"agent=auto", "run=0"}, "start a agent\ncpu 0.5\nwait 30m", with(func(e *Evidence) {
 			e.Rule, e.LimitMS, e.RunningMS, e.OutputAgeMS = "long", 1_800_000, 1_800_000, p(1_800_000)

@@ -50,7 +50,7 @@ func consistent(s *State) error {
 		if openBelow != n.openBelow {
 			return 0, fmt.Errorf("%q: %d open below, not %d", n.id, openBelow, n.openBelow)
 		}
-		if _, leaf := s.leaves[n]; leaf != (n.life == open && openBelow == 0) {
+		if _, leaf := s.leaves[n]; leaf != (isOpen(n) == 1 && openBelow == 0) {
 			return 0, fmt.Errorf("%q: leaf %v", n.id, leaf)
 		}
 		return openBelow, nil

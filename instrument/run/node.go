@@ -63,7 +63,9 @@ type node struct {
 	// Silence, in milliseconds since the run's start.
 	startRecv, heard, longest int64
 	beats                     int
-	stall                     *Stall // the one that it shows
+	lastType                  telemetry.Type // of the event that was heard last
+	lastID                    string         // ... and its span
+	stall                     *Stall         // the one that it shows
 }
 
 func (n *node) isAgent() bool { return telemetry.IsAgent(n.kind) }
@@ -234,8 +236,10 @@ func (s *State) unlink(n *node) {
 	}
 }
 
+// isOpen is 1 for work that goes on. A process says nothing of itself, so that it
+// lives does not mean that anything goes on.
 func isOpen(n *node) int {
-	if n.life == open {
+	if n.life == open && n.kind != telemetry.KindProcess {
 		return 1
 	}
 	return 0

@@ -217,3 +217,22 @@ func BenchmarkApply(b *testing.B) {
 		})
 	}
 }
+
+func TestProcessesHideNoSilence(t *testing.T) {
+	s := fold(t, ev(1, "span_start", "a", `"kind":"agent"`), ev(2, "span_start", "p", `"kind":"process","parent":"a"`))
+	var got []string
+	for v := range s.Suspects() {
+		got = append(got, v.SpanID+" "+v.LastEvent+" "+v.LastSpan)
+	}
+	assert.Equal(t, []string{"root span_start p", "a span_start p"}, got)
+}
+
+func TestASuspendedMachineIsNobodysSilence(t *testing.T) {
+	s := fold(t, ev(1, "span_start", "a", `"kind":"agent"`),
+		`{"event":"log","message":"suspended","attrs":{"suspended_ms":3600000},"ts":1700003601,"source":"obsrun","recv_ms":3601000}`,
+		ev(3602, "span_end", "a", ""))
+	assert.Equal(t, int64(1000), s.kinds["agent"].silences[0])
+	for v := range s.Suspects() {
+		assert.Equal(t, int64(3602_000), v.HeardMS)
+	}
+}

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"iter"
 	"maps"
@@ -23,7 +24,7 @@ func (s *State) opened(n *node, delta int) {
 
 // leaf keeps the set of open spans with nothing open below.
 func (s *State) leaf(n *node) {
-	if n.life == open && n.openBelow == 0 {
+	if isOpen(n) == 1 && n.openBelow == 0 {
 		s.leaves[n] = struct{}{}
 	} else {
 		delete(s.leaves, n)
@@ -43,6 +44,7 @@ func (s *State) hear(told *node, e *telemetry.Event, at, recv int64) {
 				}
 			}
 		}
+		n.lastType, n.lastID = e.Type, e.SpanID
 		if recv > n.heard {
 			n.heard = recv
 			s.touch(n)
@@ -125,12 +127,29 @@ const (
 )
 
 func (s *State) kindOf(n *node) *kindFacts {
-	k := s.kinds[n.kind]
+	kind := cmp.Or(n.kind, telemetry.KindTask)
+	k := s.kinds[kind]
 	if k == nil {
 		k = new(kindFacts)
-		s.kinds[n.kind] = k
+		s.kinds[kind] = k
 	}
 	return k
+}
+
+// slept folds the log of a suspended machine: what nobody could say in that time
+// is nobody's silence.
+func (s *State) slept(e *telemetry.Event, recv int64) {
+	var attrs struct {
+		SuspendedMS float64 `json:"suspended_ms"`
+	}
+	if e.Source != telemetry.SourceObsrun || len(e.Attrs) == 0 || json.Unmarshal(e.Attrs, &attrs) != nil || attrs.SuspendedMS <= 0 {
+		return
+	}
+	for _, n := range s.order {
+		if n.life == open {
+			n.heard = recv
+		}
+	}
 }
 
 // learn takes in a span that ended, as its end arrives.
@@ -157,7 +176,7 @@ type Limit struct{ Silence, Age int64 }
 // "auto".
 func (s *State) Limit(kind string) Limit {
 	const second, minute = 1000, 60 * 1000
-	k := s.kinds[kind]
+	k := s.kinds[cmp.Or(kind, telemetry.KindTask)]
 	if k == nil {
 		k = new(kindFacts)
 	}
@@ -180,8 +199,8 @@ func quantile(values []int64, q float64) int64 {
 	return sorted[max(0, min(rank, len(sorted)-1))]
 }
 
-// Suspect is an open span without an open span below it: one that can be
-// stalled. The last of it is the run itself, which is always judged.
+// Suspect is a span that can be stalled: open, with nothing open below it, or the
+// run itself.
 type Suspect struct {
 	SpanID string
 	Kind   string
@@ -189,8 +208,11 @@ type Suspect struct {
 	Agent  string // the nearest agent, itself included
 	// StartedMS and HeardMS are arrival times since the run's start.
 	StartedMS, HeardMS int64
-	Flagged            bool
-	OpenLLM            bool // it is an LLM request that is open
+	// LastEvent is the type of the event that was heard last, LastSpan the span
+	// that it was about: this one or one below.
+	LastEvent, LastSpan string
+	Flagged             bool
+	OpenLLM             bool // it is an LLM request that is open
 }
 
 // Suspects gives the spans that the watchdog has to judge, the run itself first.
@@ -211,7 +233,7 @@ func (s *State) Suspects() iter.Seq[Suspect] {
 func (s *State) suspect(n *node) Suspect {
 	v := Suspect{
 		SpanID: n.id, Kind: n.kind, Name: n.label(), StartedMS: n.startRecv, HeardMS: n.heard,
-		Flagged: n.stall != nil, OpenLLM: n.kind == telemetry.KindLLM,
+		LastEvent: string(n.lastType), LastSpan: n.lastID, Flagged: n.stall != nil, OpenLLM: n.kind == telemetry.KindLLM,
 	}
 	if n.isAgent() {
 		v.Agent = n.id

@@ -111,6 +111,7 @@ func (s *State) Apply(e telemetry.Event) {
 		told = s.heardOf(e.SpanID)
 	case telemetry.Log:
 		s.log(&e, at)
+		s.slept(&e, recv)
 		told = s.heardOf(e.SpanID)
 	case telemetry.SpanStalled:
 		s.flag(&e, at)
@@ -169,8 +170,8 @@ func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
 	if n.source == "" && n != s.root {
 		n.source = e.Source
 	}
+	was := isOpen(n)
 	moved := s.describe(n, e)
-	wasOpen := n.life == open
 	switch e.Type {
 	case telemetry.SpanQueued:
 		s.planned = true
@@ -191,11 +192,7 @@ func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
 		s.end(n, e, at, recv)
 	}
 	s.count(n, +1)
-	if isNow := n.life == open; isNow != wasOpen {
-		delta := 1
-		if wasOpen {
-			delta = -1
-		}
+	if delta := isOpen(n) - was; delta != 0 {
 		s.leaf(n)
 		if n.parent != nil {
 			s.opened(n.parent, delta)

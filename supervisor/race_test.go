@@ -1,0 +1,6 @@
+//go:build race
+
+package supervisor
+
+// raceDetector says that programs start slowly here.
+const raceDetector = true
