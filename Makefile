@@ -3,6 +3,7 @@
 GO       ?= go
 CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"))
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOTESTSUM   = gotest.tools/gotestsum@v1.13.0
 
 .PHONY: help build demo test check go-test page-test client-test tools golden fuzz bench clean
 
@@ -35,7 +36,7 @@ client-test: ## the Python and JavaScript clients
 	@echo "--- javascript client"; node --test instrument/javascript/obsrun.test.mjs
 
 go-test: ## go test with the race detector, the browser test included
-	@echo "--- go test"; $(GO) test -race -shuffle=on -timeout 8m ./...
+	@echo "--- go test"; $(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -race -shuffle=on -timeout 8m ./...
 
 golden: ## rewrite the golden files; look at the difference before you commit it
 	$(GO) test ./report ./instrument/... ./cmd/obsrun -update

@@ -33,6 +33,15 @@ func applyFile(c *cli.Context) error {
 	if err := yaml.Unmarshal(text, &defaults); err != nil {
 		return fmt.Errorf("read %s: %w", defaultsFile, err)
 	}
+	decided := func(key string) bool {
+		return flagNamed(c.Command.Flags, key) == nil && flagNamed(c.App.Flags, key) == nil || c.IsSet(key)
+	}
+	above := make(map[string]bool) // decided by a flag or the environment
+	for _, f := range runFlags() {
+		for _, name := range f.Names() {
+			above[name] = decided(name)
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(defaults)) {
 		if slices.Contains(unsafeKeys, key) {
 			return fmt.Errorf("%s can not set %s, it may come from a stranger; use --%s or %s", defaultsFile, key, key, twin(key)[0])
@@ -41,7 +50,7 @@ func applyFile(c *cli.Context) error {
 			return fmt.Errorf("%s sets %s, which is no flag; did you mean %s?", defaultsFile, key,
 				strings.TrimLeft(cli.SuggestFlag(runFlags(), key, true), "-"))
 		}
-		if flagNamed(c.Command.Flags, key) == nil && flagNamed(c.App.Flags, key) == nil || c.IsSet(key) {
+		if above[key] || above[opposite(key)] || defaults[key] == nil {
 			continue
 		}
 		values, isList := defaults[key].([]any)
@@ -50,7 +59,7 @@ func applyFile(c *cli.Context) error {
 		}
 		for _, value := range values {
 			text := fmt.Sprint(value)
-			if key == "log-dir" && !filepath.IsLocal(text) {
+			if key == "log-dir" && !staysInside(text) {
 				return fmt.Errorf("%s can not put log-dir outside the working directory; use --log-dir", defaultsFile)
 			}
 			if err := c.Set(key, text); err != nil {
@@ -59,4 +68,39 @@ func applyFile(c *cli.Context) error {
 		}
 	}
 	return nil
+}
+
+// opposite is the flag that says the contrary, empty where there is none.
+func opposite(key string) string {
+	switch key {
+	case "open", "record":
+		return "no-" + key
+	case "no-open", "no-record":
+		return strings.TrimPrefix(key, "no-")
+	}
+	return ""
+}
+
+// staysInside tells whether a path stays in the working directory. A link on its
+// way may have come with the file that names it, so links are followed.
+func staysInside(path string) bool {
+	if !filepath.IsLocal(path) {
+		return false
+	}
+	root, err := filepath.EvalSymlinks(".")
+	if err != nil {
+		return false
+	}
+	for there := filepath.Clean(path); there != "."; there = filepath.Dir(there) {
+		if _, err := os.Lstat(there); errors.Is(err, fs.ErrNotExist) {
+			continue // made anew, so no link
+		}
+		target, err := filepath.EvalSymlinks(there)
+		if err != nil {
+			return false
+		}
+		inside, err := filepath.Rel(absolute(root), absolute(target))
+		return err == nil && filepath.IsLocal(inside)
+	}
+	return true
 }

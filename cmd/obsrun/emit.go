@@ -15,7 +15,8 @@ func emitCommand(w world) *cli.Command {
 	return &cli.Command{
 		Name: "emit", Usage: "send one telemetry event from a shell script",
 		UsageText: "obsrun emit EVENT [key=value...]",
-		Description: "Values that are JSON numbers, true or false are sent as such, the others as text.\n" +
+		Description: "Values that are JSON numbers, true or false are sent as such, the others as text,\n" +
+			"and so is always what can be nothing but text, as span_id and message.\n" +
 			"Outside a run it does nothing.",
 		Action: func(c *cli.Context) error {
 			line, err := eventLine(c.Args().Slice())
@@ -48,7 +49,11 @@ func eventLine(operands []string) ([]byte, error) {
 		if _, twice := values[key]; !twice {
 			keys = append(keys, key)
 		}
-		values[key] = shellValue(value)
+		if telemetry.IsText(key) {
+			values[key] = quoteJSON(value)
+		} else {
+			values[key] = shellValue(value)
+		}
 	}
 	var line bytes.Buffer
 	for i, key := range keys {

@@ -75,6 +75,16 @@ func twins() []string {
 	return names
 }
 
+// dropEmptyTwins takes a variable that is empty for one that is not set: CI
+// systems pass on variables that way.
+func dropEmptyTwins() {
+	for _, name := range twins() {
+		if value, set := os.LookupEnv(name); set && value == "" {
+			_ = os.Unsetenv(name)
+		}
+	}
+}
+
 // serving is what serveFlags say.
 type serving struct {
 	logDir, listen  string
@@ -104,19 +114,42 @@ func servingOptions(c *cli.Context, w world) (serving, error) {
 		return serving{}, err
 	}
 	s := serving{
-		logDir: c.String("log-dir"), listen: c.String("listen"), allowHosts: c.StringSlice("allow-host"),
+		logDir: c.String("log-dir"), listen: c.String("listen"), allowHosts: listOf(c, "allow-host"),
 		tlsCert: c.String("tls-cert"), tlsKey: c.String("tls-key"), insecure: c.Bool("insecure"),
 	}
-	switch {
-	case c.Bool("open") && c.Bool("no-open"):
-		return s, usagef("--open and --no-open contradict each other")
-	case c.Bool("open"):
-		s.open = true
-	case c.Bool("no-open"):
-	default:
-		s.open = !inCI() && isTerminal(w.stderr) && hasDisplay()
+	var err error
+	s.open, err = either(c, "open", !inCI() && isTerminal(w.stderr) && hasDisplay())
+	return s, err
+}
+
+// either is what --NAME and --no-NAME come to. One on the command line beats one
+// from the environment or the file.
+func either(c *cli.Context, name string, otherwise bool) (bool, error) {
+	yes, no := c.Bool(name), c.Bool("no-"+name)
+	if yes && no {
+		yes, no = os.Getenv(twin(name)[0]) == "", os.Getenv(twin("no-" + name)[0]) == ""
 	}
-	return s, nil
+	switch {
+	case yes == no && c.Bool(name):
+		return false, usagef("--%s and --no-%s contradict each other", name, name)
+	case yes == no:
+		return otherwise, nil
+	}
+	return yes, nil
+}
+
+// listOf are the values of a repeatable flag. An environment variable holds
+// several with commas between them.
+func listOf(c *cli.Context, name string) []string {
+	var values []string
+	for _, value := range c.StringSlice(name) {
+		for part := range strings.SplitSeq(value, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				values = append(values, part)
+			}
+		}
+	}
+	return values
 }
 
 func runOptions(c *cli.Context, w world) (options, error) {
@@ -134,7 +167,7 @@ func runOptions(c *cli.Context, w world) (options, error) {
 	if o.keepOpen, err = parseKeepOpen(c.String("keep-open")); err != nil {
 		return o, err
 	}
-	if o.stall, err = supervisor.ParseStallTimeout(c.StringSlice("stall-timeout")); err != nil {
+	if o.stall, err = supervisor.ParseStallTimeout(listOf(c, "stall-timeout")); err != nil {
 		return o, usagef("--stall-timeout: %v", err)
 	}
 	switch on := c.String("on-stall"); on {
@@ -155,13 +188,11 @@ func runOptions(c *cli.Context, w world) (options, error) {
 			return o, usagef("--fail-on %s: say stall, error, or both with a comma", what)
 		}
 	}
-	switch {
-	case c.Bool("record") && c.Bool("no-record"):
-		return o, usagef("--record and --no-record contradict each other")
-	default:
-		o.record = !c.Bool("no-record") && (c.Bool("record") || !inCI()) && !o.noPTY
+	if o.record, err = either(c, "record", !inCI()); err != nil {
+		return o, err
 	}
-	for _, source := range c.StringSlice("source") {
+	o.record = o.record && !o.noPTY
+	for _, source := range listOf(c, "source") {
 		name, state, _ := strings.Cut(source, "=")
 		switch {
 		case name == "socket":

@@ -33,12 +33,14 @@ const floors = `
 
 	instrument/run       < instrument/telemetry instrument/journal
 	instrument/receiver  < instrument/telemetry instrument/journal
+	instrument/receiver/otlp    < instrument/telemetry go.opentelemetry.io/proto/otlp google.golang.org/protobuf
+	instrument/receiver/gateway < instrument/telemetry
 
 	supervisor           < instrument/telemetry instrument/run github.com/creack/pty golang.org/x/term golang.org/x/sys github.com/shirou/gopsutil/v4
 	serve                < instrument/journal instrument/run ui github.com/julienschmidt/httprouter
 	report               < instrument/telemetry instrument/run github.com/google/renameio/v2
 
-	cmd/obsrun           < instrument instrument/telemetry instrument/run instrument/receiver supervisor serve report ui testdata/eigenda github.com/urfave/cli/v2 github.com/pkg/browser golang.org/x/term go.yaml.in/yaml/v3
+	cmd/obsrun           < instrument instrument/telemetry instrument/run instrument/receiver instrument/receiver/otlp instrument/receiver/gateway supervisor serve report ui testdata/eigenda github.com/urfave/cli/v2 github.com/pkg/browser golang.org/x/term go.yaml.in/yaml/v3
 `
 
 const module = "github.com/obsrun/obsrun/"

@@ -65,9 +65,10 @@ func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(fo
 
 // exec runs one command line and gives obsrun's exit status.
 func exec(ctx context.Context, w world) int {
+	dropEmptyTwins()
 	own, command, dashes := splitCommand(w.args)
 	app := newApp(w, command, dashes)
-	args, err := arrange(app, own)
+	args, err := arrange(app, own, dashes)
 	if err == nil {
 		err = app.RunContext(ctx, append([]string{"obsrun"}, args...))
 	}
@@ -107,7 +108,7 @@ func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc)
 
 // newApp is the command line as data. command is what stands behind "--".
 func newApp(w world, command []string, dashes bool) *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:      "obsrun",
 		Usage:     "make a run of many agents visible",
 		UsageText: "obsrun [flags] -- COMMAND [ARG...]\nobsrun report|serve|list|emit|span|demo [flags] ...",
@@ -138,46 +139,64 @@ func newApp(w world, command []string, dashes bool) *cli.App {
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // exec decides
-		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return usagef("%v; see obsrun --help", err)
-		},
 	}
+	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+		return usagef("%v; see obsrun --help", err)
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError, c.HideHelpCommand = app.OnUsageError, true
+	}
+	return app
 }
 
 // arrange puts flags before operands, as cli wants them, and refuses what is no
-// flag, with the nearest that is.
-func arrange(app *cli.App, args []string) ([]string, error) {
-	var head, flags, operands []string
+// flag, with the nearest that is. Flags before a subcommand are the subcommand's.
+func arrange(app *cli.App, args []string, dashes bool) ([]string, error) {
+	var flags, operands []string
 	known := app.Flags
 	command := ""
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		if len(arg) < 2 || arg[0] != '-' {
 			if sub := commandNamed(app, arg); sub != nil && command == "" && len(operands) == 0 {
+				if dashes && sub.Name != "span" {
+					return nil, usagef("%s runs no COMMAND, there is nothing to stand behind --; to run a program called so, write: obsrun -- %s", arg, arg)
+				}
+				for _, given := range flags {
+					if name := flagName(given); strings.HasPrefix(given, "-") && flagNamed(known, name) != nil && flagNamed(sub.Flags, name) == nil {
+						return nil, usagef("%s is no flag of obsrun %s", given, arg)
+					}
+				}
 				command, known = arg, sub.Flags
-				head, flags = flags, nil
 				continue
 			}
 			operands = append(operands, arg)
 			continue
 		}
-		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-		flags = append(flags, arg)
-		if slices.Contains([]string{"help", "h", "version", "v"}, name) {
+		name := flagName(arg)
+		switch name {
+		case "version", "v":
+			return []string{"--version"}, nil
+		case "help", "h":
+			flags = append(flags, "--help")
 			continue
 		}
+		flags = append(flags, arg)
 		flag := flagNamed(known, name)
 		if flag == nil {
-			return nil, usagef("there is no flag %s; did you mean %s?", arg, cli.SuggestFlag(known, name, false))
+			if near := cli.SuggestFlag(known, name, false); near != "" {
+				return nil, usagef("there is no flag %s; did you mean %s?", arg, near)
+			}
+			return nil, usagef("there is no flag %s; see obsrun --help", arg)
 		}
-		if takesValue(flag) && !hasValue {
+		if takesValue(flag) && !strings.Contains(arg, "=") {
 			if i++; i == len(args) {
 				return nil, usagef("%s wants a value", arg)
 			}
 			flags = append(flags, args[i])
 		}
 	}
-	out := head
+	var out []string
 	if command != "" {
 		out = append(out, command)
 	}
@@ -186,6 +205,12 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 		out = append(append(out, "--"), operands...)
 	}
 	return out, nil
+}
+
+// flagName is the name of the flag that an argument gives.
+func flagName(arg string) string {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	return name
 }
 
 func commandNamed(app *cli.App, name string) *cli.Command {

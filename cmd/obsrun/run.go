@@ -80,13 +80,14 @@ func prepare(ctx context.Context, w world, opt options) (*session, error) {
 		s.dir.Close()
 		return nil, err
 	}
-	if err := s.serve(); err != nil {
-		s.dir.Close()
-		return nil, err
-	}
 	_ = s.recorder.Begin(s.dir.RunID, s.attrs())
 	for _, note := range s.dir.Notes {
-		s.recorder.Note("info", note)
+		s.recorder.Note("warn", note)
+	}
+	go s.lookAtWorkTree(ctx)
+	if err := s.serve(); err != nil {
+		s.writeManifest()
+		return nil, s.finish(ctx, supervisor.Exit{}, &supervisor.StartError{Status: exitFailure, Err: err})
 	}
 	if s.socket, err = receiver.ListenSocket(s.recorder.Record, s.recorder.Sync); err != nil {
 		s.fault(err)
@@ -94,7 +95,6 @@ func prepare(ctx context.Context, w world, opt options) (*session, error) {
 	s.follow()
 	s.record()
 	s.writeManifest()
-	go s.lookAtWorkTree(ctx)
 	return s, nil
 }
 

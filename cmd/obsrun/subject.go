@@ -16,13 +16,14 @@ var namePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,47}$`)
 // nameOf makes the first part of the run id of what is run: the first operand
 // that can be one, else the program's name.
 func nameOf(command []string) string {
+	command = maskSecrets(command) // "***" is no name
 	for _, arg := range command[1:] {
-		if namePattern.MatchString(arg) && !looksSecret(arg) {
+		if namePattern.MatchString(arg) {
 			return arg
 		}
 	}
 	base := regexp.MustCompile(`[^A-Za-z0-9._-]+`).ReplaceAllString(filepath.Base(command[0]), "-")
-	base = strings.TrimLeft(base, "0123456789._-")
+	base = strings.TrimRight(strings.TrimLeft(base, "0123456789._-"), "-")
 	if base = base[:min(len(base), 48)]; !namePattern.MatchString(base) {
 		return "run"
 	}
@@ -41,15 +42,15 @@ var (
 	bearer      = regexp.MustCompile(`(?i)\b(bearer|basic)\s+\S+`)
 	header      = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*):\s*\S`)
 	inText      = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|[^\s;&|]+)`)
+	flagInText  = regexp.MustCompile(`(^|\s)(--?[A-Za-z][A-Za-z0-9_-]*)(\s+)("[^"]*"|'[^']*'|[^\s;&|-][^\s;&|]*)`)
 	urlInText   = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://\S+`)
+	userInfo    = regexp.MustCompile(`://[^\s/]*@`)
 )
 
 // isSecretKey tells whether a name is that of a secret. Numbers of tokens are none.
 func isSecretKey(name string) bool {
 	return secretKey.MatchString(strings.ReplaceAll(strings.ToLower(name), "tokens", ""))
 }
-
-func looksSecret(arg string) bool { return secretValue.MatchString(arg) }
 
 // maskSecrets gives the command line as it may be kept.
 func maskSecrets(command []string) []string {
@@ -77,15 +78,26 @@ func maskSecrets(command []string) []string {
 			}
 			return text
 		})
+		arg = flagInText.ReplaceAllStringFunc(arg, func(text string) string {
+			m := flagInText.FindStringSubmatch(text)
+			if isSecretKey(m[2]) {
+				return m[1] + m[2] + m[3] + masked
+			}
+			return text
+		})
 		out = append(out, urlInText.ReplaceAllStringFunc(arg, cutUserInfo))
 	}
 	return out
 }
 
-// cutUserInfo takes user and password out of a URL.
+// cutUserInfo takes user and password out of a URL, also of one that has a
+// password in it which should have been escaped.
 func cutUserInfo(text string) string {
 	u, err := url.Parse(text)
-	if err != nil || u.User == nil || u.Host == "" {
+	if err != nil {
+		return userInfo.ReplaceAllString(text, "://")
+	}
+	if u.User == nil || u.Host == "" {
 		return text
 	}
 	u.User = nil

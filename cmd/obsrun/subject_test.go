@@ -18,6 +18,8 @@ func TestNameOf(t *testing.T) {
 		"agents":  {"x", "sk-abcdefghijklmnop", "agents"},
 		"w":       {"w", "two words", "ünï", "/a/path"},
 		"a.b_c-1": {"x", "a.b_c-1"},
+		"y":       {"x", "--api-key", "hunter2", "y"},
+		"TOKEN":   {"TOKEN=hunter2", "./analyze"},
 	} {
 		assert.Equal(t, want, nameOf(command), "%q", command)
 	}
@@ -45,6 +47,9 @@ func TestMaskSecrets(t *testing.T) {
 		{[]string{"curl", "-H", "X-Api-Key: abcdef"}, []string{"curl", "-H", "X-Api-Key: ***"}},
 		{[]string{"x", "https://user:pw@example.com/a"}, []string{"x", "https://example.com/a"}},
 		{[]string{"x", "--url=https://user@example.com"}, []string{"x", "--url=https://example.com"}},
+		{[]string{"x", "postgres://u:p#w@db/x"}, []string{"x", "postgres://db/x"}},
+		{[]string{"sh", "-c", "x --api-key abc -v; y --password 'a b' z --max-tokens 5"}, []string{"sh", "-c", "x --api-key *** -v; y --password *** z --max-tokens 5"}},
+		{[]string{"run TOKEN=abc: not found"}, []string{"run TOKEN=*** not found"}},
 		{[]string{"x", "skip", "task-1", "risk-assessment-of-all"}, []string{"x", "skip", "task-1", "risk-assessment-of-all"}},
 	} {
 		assert.Equal(t, c.want, maskSecrets(c.in), "%q", c.in)

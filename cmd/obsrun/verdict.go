@@ -19,7 +19,7 @@ import (
 func (s *session) verdict(ctx context.Context, exit supervisor.Exit, startErr error) (status string, attrs map[string]any, reason string) {
 	var start *supervisor.StartError
 	if errors.As(startErr, &start) {
-		return telemetry.StatusError, map[string]any{"exit_code": start.Status, "obsrun_exit": start.Status, "error": startErr.Error()}, ""
+		return telemetry.StatusError, map[string]any{"exit_code": start.Status, "obsrun_exit": start.Status, "error": maskSecrets([]string{startErr.Error()})[0]}, ""
 	}
 	if exit.Err != nil {
 		s.fault(exit.Err)
@@ -87,13 +87,14 @@ func (s *session) failure() (reason string) {
 
 // tell prints what a person should know of the run now that it is over.
 func (s *session) tell(summary report.Summary, reason string) {
-	if isTerminal(s.w.stderr) && !s.opt.quiet {
+	brief := isTerminal(s.w.stderr) && !s.opt.quiet
+	if brief {
 		if err := report.Brief(s.w.stderr, summary, textOptions(s.w.stderr)); err == nil {
 			fmt.Fprintf(s.w.stderr, "files in %s\n", s.dir.Path)
 		}
 	}
 	for _, warning := range summary.Warnings {
-		if warning.Source == telemetry.SourceObsrun && !isTerminal(s.w.stderr) {
+		if warning.Source == telemetry.SourceObsrun && !brief { // which has them, too
 			say(s.w.stderr, "%s", quoted(warning.Message))
 		}
 	}
