@@ -23,6 +23,10 @@ func (s *session) environment() []string {
 		"OBSRUN_RUN_DIR="+s.dir.Path,
 		"OBSRUN_URL="+s.url(),
 	)
+	env = s.plan.Apply(env)
+	if s.gateway != nil {
+		env = withVariables(env, s.gateway.Environment(env))
+	}
 	if s.socket == nil {
 		return env
 	}
@@ -30,6 +34,17 @@ func (s *session) environment() []string {
 	client.RunID = s.dir.RunID
 	root := instrument.Current(instrument.NewContext(context.Background(), client))
 	return append(append(env, "OBSRUN_SOCKET="+s.socket.Path), root.Env()...)
+}
+
+// withVariables sets variables, each in the place of all of its name: a program
+// may take the first or the last of two.
+func withVariables(env, set []string) []string {
+	for _, variable := range set {
+		key, _, _ := strings.Cut(variable, "=")
+		env = slices.DeleteFunc(env, func(entry string) bool { return strings.HasPrefix(entry, key+"=") })
+		env = append(env, variable)
+	}
+	return env
 }
 
 // lookup finds a variable in an environment, the last one as getenv(3) of most

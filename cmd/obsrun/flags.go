@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/obsrun/obsrun/instrument/receiver/gateway"
 	"github.com/obsrun/obsrun/supervisor"
 )
 
@@ -61,6 +62,9 @@ func runFlags() []cli.Flag {
 		boolFlag("no-pty", "no terminal for COMMAND"),
 		boolFlag("record", "record terminal.cast (default: yes, but not when CI is set)"),
 		boolFlag("no-record", "do not record terminal.cast"),
+		listFlag("gateway", "meter the calls to these LLM providers, by standing between: `openai,anthropic`"),
+		listFlag("gateway-upstream", "where the gateway passes calls on to: `URL`, or PROVIDER=URL; repeatable"),
+		listFlag("agent-name-pattern", "regular `EXPRESSION` whose group finds an agent's component in its first message, for the gateway; repeatable"),
 		listFlag("source", "switch a telemetry source off: `NAME=off`; repeatable"),
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: twin("quiet"), Usage: "no line before, no summary after"},
 	)
@@ -105,6 +109,7 @@ type options struct {
 	failOnStall, failOnError bool
 	noPTY, record, quiet     bool
 	off                      []string // sources
+	gateway                  *gatewayOptions
 	command                  []string
 	shown                    []string // the command as people are shown it; nil: as it is
 }
@@ -203,7 +208,29 @@ func runOptions(c *cli.Context, w world) (options, error) {
 			o.off = append(o.off, name)
 		}
 	}
-	return o, nil
+	o.gateway, err = parseGateway(c, w)
+	return o, err
+}
+
+// parseGateway gives nil where there is no gateway.
+func parseGateway(c *cli.Context, w world) (*gatewayOptions, error) {
+	providers := listOf(c, "gateway")
+	if len(providers) == 0 {
+		return nil, nil
+	}
+	var opt gatewayOptions
+	var err error
+	if opt.upstreams, err = gateway.Upstreams(providers, c.StringSlice("gateway-upstream"), w.env); err != nil {
+		return nil, usagef("--gateway: %v", err)
+	}
+	for _, text := range c.StringSlice("agent-name-pattern") {
+		pattern, err := gateway.CompileNamePattern(text)
+		if err != nil {
+			return nil, usagef("--agent-name-pattern: %v", err)
+		}
+		opt.patterns = append(opt.patterns, pattern)
+	}
+	return &opt, nil
 }
 
 func parseKeepOpen(text string) (time.Duration, error) {

@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
-	"github.com/obsrun/obsrun/instrument/receiver"
 	"github.com/obsrun/obsrun/instrument/run"
 	"github.com/obsrun/obsrun/instrument/telemetry"
 	"github.com/obsrun/obsrun/report"
@@ -22,9 +19,6 @@ import (
 
 // killGrace is what the run has between TERM and KILL when a stall ends it.
 const killGrace = 10 * time.Second
-
-// switchable are the sources that --source can switch off.
-var switchable = []string{telemetry.SourceToolCalls}
 
 // session is one run with all that watches it. A part that could not be had is
 // nil: a fault of telemetry never fails the run.
@@ -38,14 +32,13 @@ type session struct {
 	cast     *os.File
 	recorded *supervisor.Cast
 	signal   os.Signal // the first that interrupted the run
-	socket   *receiver.Socket
-	tail     *receiver.Tail
-	server   *serve.Server
-	subject  chan struct{} // closed when the work tree was looked at
-	unwatch  func()        // stops the watchdog
-	process  *supervisor.Process
-	stalled  chan struct{} // closed when a stall ended the run
-	faults   []string      // told at the end
+	sources
+	server  *serve.Server
+	subject chan struct{} // closed when the work tree was looked at
+	unwatch func()        // stops the watchdog
+	process *supervisor.Process
+	stalled chan struct{} // closed when a stall ended the run
+	faults  []string      // told at the end
 }
 
 // runCommand starts COMMAND, supervises and records it, shows it, sums it up.
@@ -85,14 +78,11 @@ func prepare(ctx context.Context, w world, opt options) (*session, error) {
 		s.recorder.Note("warn", note)
 	}
 	go s.lookAtWorkTree(ctx)
-	if err := s.serve(); err != nil {
+	if err := s.serve(ctx); err != nil {
 		s.writeManifest()
 		return nil, s.finish(ctx, supervisor.Exit{}, &supervisor.StartError{Status: exitFailure, Err: err})
 	}
-	if s.socket, err = receiver.ListenSocket(s.recorder.Record, s.recorder.Sync); err != nil {
-		s.fault(err)
-	}
-	s.follow()
+	s.listen()
 	s.record()
 	s.writeManifest()
 	return s, nil
@@ -135,12 +125,13 @@ func (s *session) lookAtWorkTree(ctx context.Context) {
 }
 
 // serve opens the dashboard's address.
-func (s *session) serve() error {
+func (s *session) serve(ctx context.Context) error {
 	if s.opt.listen == "off" {
 		return nil
 	}
+	token := serve.NewToken()
 	server, err := serve.Listen(serve.Config{
-		RunID: s.dir.RunID, Dir: s.dir.Path, Feed: s.recorder.Feed(), Page: ui.Page, Token: serve.NewToken(),
+		RunID: s.dir.RunID, Dir: s.dir.Path, Feed: s.recorder.Feed(), Page: ui.Page, Token: token, Routes: s.otlpRoutes(),
 		AllowHosts: s.opt.allowHosts, Listen: s.opt.listen, TLSCert: s.opt.tlsCert, TLSKey: s.opt.tlsKey, Insecure: s.opt.insecure,
 		Fault: func(err error) { s.recorder.Note("warn", err.Error()) },
 	})
@@ -148,26 +139,13 @@ func (s *session) serve() error {
 		return err
 	}
 	s.server = server
+	s.openOTLP(ctx, server.Base(), token)
 	go func() {
 		if err := server.Serve(); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.recorder.Note("warn", err.Error())
 		}
 	}()
 	return nil
-}
-
-// follow looks for the logs that known orchestrators write.
-func (s *session) follow() {
-	if slices.Contains(s.opt.off, telemetry.SourceToolCalls) {
-		return
-	}
-	var paths []string
-	for _, dir := range []string{s.dir.Path, filepath.Join(s.opt.logDir, "latest"), filepath.Join("logs", "latest")} {
-		if path := absolute(filepath.Join(dir, "tool_calls.jsonl")); !slices.Contains(paths, path) {
-			paths = append(paths, path)
-		}
-	}
-	s.tail = receiver.FollowToolCalls(s.recorder.Record, time.Local, paths...)
 }
 
 func (s *session) record() {
@@ -281,16 +259,7 @@ func (s *session) writeSummary() (summary report.Summary) {
 func (s *session) finish(ctx context.Context, exit supervisor.Exit, startErr error) error {
 	closing, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if s.socket != nil {
-		if err := s.socket.Close(closing); err != nil {
-			s.fault(err)
-		}
-	}
-	if s.tail != nil {
-		if err := s.tail.Close(closing); err != nil {
-			s.fault(err)
-		}
-	}
+	s.closeSources(closing)
 	if s.unwatch != nil {
 		s.unwatch()
 	}

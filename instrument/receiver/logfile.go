@@ -31,6 +31,7 @@ type logFile struct {
 	reader *journal.Reader
 	adapt  *adapter // nil until a line told the format
 
+	restarts   int  // how often it was begun again from its beginning
 	unreadable int  // lines that no adapter could read
 	failed     bool // a read failed, and it was told
 }
@@ -58,8 +59,11 @@ func openLog(path string, formats []format, record func(telemetry.Event) error) 
 }
 
 // skip leaves out what stands in the file by now.
-func (f *logFile) skip() {
-	f.pos = f.info.Size()
+func (f *logFile) skip() { f.skipTo(f.info.Size()) }
+
+// skipTo leaves out what stands before pos.
+func (f *logFile) skipTo(pos int64) {
+	f.pos = pos
 	mark := make([]byte, min(markSize, f.pos))
 	n, _ := f.file.ReadAt(mark, f.pos-int64(len(mark)))
 	f.mark = mark[:n]
@@ -86,32 +90,52 @@ func (f *logFile) Read(p []byte) (int, error) {
 
 // read takes the lines that are new.
 func (f *logFile) read(ctx context.Context) {
+	if !f.grow() {
+		return
+	}
+	for n := 1; ; n++ {
+		line, ok := f.next()
+		if !ok {
+			return
+		}
+		if err := f.line(line); err != nil {
+			f.unread(err)
+		}
+		if n%1000 == 0 && ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// grow looks how far the file can be read by now. False: it can not.
+func (f *logFile) grow() bool {
 	info, err := f.file.Stat()
 	if err != nil {
 		f.fault(err)
-		return
+		return false
 	}
 	f.size = info.Size()
 	if f.rewritten() {
 		f.restart()
 	}
-	for n := 0; ; n++ {
-		if n%1000 == 999 && ctx.Err() != nil {
-			return
-		}
+	return true
+}
+
+// next gives the next line that stands in the file, as far as it had grown. The
+// line is valid until the next call.
+func (f *logFile) next() (line []byte, ok bool) {
+	for {
 		line, err := f.reader.Next()
 		switch {
 		case err == io.EOF:
-			return
+			return nil, false
 		case errors.Is(err, journal.ErrTooLong):
 			f.unread(fmt.Errorf("longer than %d MiB", maxLogLine>>20))
 		case err != nil:
 			f.fault(err)
-			return
+			return nil, false
 		case len(bytes.TrimSpace(line)) > 0:
-			if err := f.line(line); err != nil {
-				f.unread(err)
-			}
+			return line, true
 		}
 	}
 }
@@ -130,6 +154,7 @@ func (f *logFile) rewritten() bool {
 // restart reads the file from its beginning, as the new log it is.
 func (f *logFile) restart() {
 	f.end()
+	f.restarts++
 	f.adapt, f.pos, f.mark = nil, 0, nil
 	f.reader = journal.NewReaderLimit(f, maxLogLine)
 }
@@ -186,9 +211,33 @@ func (f *logFile) end() {
 }
 
 func (f *logFile) close() {
+	f.finish()
+	f.pause()
+}
+
+// finish ends the log: no line will follow.
+func (f *logFile) finish() {
 	if f.reader.Torn() > 0 {
 		f.unread(errTorn)
 	}
 	f.end()
-	f.file.Close()
+}
+
+// pause gives the descriptor back until resume. What was read stays known.
+func (f *logFile) pause() {
+	if f.file != nil {
+		f.file.Close()
+		f.file = nil
+	}
+}
+
+// resume opens the file again, which may only be done while it is the same one.
+func (f *logFile) resume() error {
+	again, err := openLog(f.path, nil, nil)
+	if err != nil {
+		return err
+	}
+	f.pause()
+	f.file = again.file
+	return nil
 }

@@ -56,6 +56,10 @@ const (
 
 	sdkLead     = "MAIN_AGENT"
 	sdkLeadType = "lead"
+
+	// sdkUnmapped is in the name of an event, or of an agent, that the tracker
+	// could not map to an agent it knows.
+	sdkUnmapped = "unmapped"
 )
 
 var errNotJSON = errors.New("not a JSON object of the expected shape")
@@ -85,34 +89,51 @@ func isSDKLine(line []byte) bool {
 	case sdkAgentDone:
 		return l.SpawnedAt != ""
 	}
+	return strings.Contains(l.Event, sdkUnmapped)
+}
+
+// unmapped tells whether the tracker says in this line that it could not find the
+// agent that something belongs to: by the event's name, or by that of the agent.
+func (l *sdkLine) unmapped() bool {
+	for _, name := range []string{l.Event, l.AgentID, l.AgentType} {
+		if strings.Contains(strings.ToLower(name), sdkUnmapped) {
+			return true
+		}
+	}
 	return false
 }
 
 // failed gives the error of a tool_call_complete, and whether it has one.
 func (l *sdkLine) failed() (string, bool) {
-	var text string
-	switch {
-	case len(l.Error) == 0 || string(l.Error) == "null":
-	case json.Unmarshal(l.Error, &text) == nil:
-	default:
-		text = string(l.Error)
-	}
+	text := errorText(l.Error)
 	if l.Success != nil {
-		return cutText(text), !*l.Success
+		return text, !*l.Success
 	}
-	return cutText(text), text != ""
+	return text, text != ""
 }
 
-// callAttrs says which file or pattern a call is about. Commands, queries and
-// contents are left out: they can hold anything.
-func (l *sdkLine) callAttrs() json.RawMessage {
+// errorText gives the error in a field of a log, empty where there is none.
+func errorText(field json.RawMessage) string {
+	var text string
+	switch {
+	case len(field) == 0 || string(field) == "null":
+	case json.Unmarshal(field, &text) == nil:
+	default:
+		text = string(field)
+	}
+	return cutText(text)
+}
+
+// callAttrs says which file or pattern a call with this input is about. Commands,
+// queries and contents are left out: they can hold anything.
+func callAttrs(toolInput json.RawMessage) json.RawMessage {
 	var input struct {
 		FilePath     any `json:"file_path"`
 		NotebookPath any `json:"notebook_path"`
 		Path         any `json:"path"`
 		Pattern      any `json:"pattern"`
 	}
-	if json.Unmarshal(l.ToolInput, &input) != nil {
+	if json.Unmarshal(toolInput, &input) != nil {
 		return nil
 	}
 	attrs := map[string]string{}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
@@ -32,6 +33,7 @@ import (
 //     taken to show all.
 //   - A call whose completion is missing ends with its result where that was
 //     logged, else with its agent, as cancelled; both marked "inferred_end".
+//   - What the tracker calls unmapped: shown with the lead, and warned of.
 //   - The end of the lead: the end of the log, unless an agent is still open
 //     then. Then the log was cut off, and what is open stays open.
 type sdkLog struct {
@@ -46,6 +48,7 @@ type sdkLog struct {
 	// leadCompletes: the lead's calls get completions in this log.
 	leadCompletes bool
 	begun         int                   // calls so far
+	unmapped      map[string]bool       // those that were warned of
 	emit          func(telemetry.Event) // of the line at hand
 }
 
@@ -86,6 +89,9 @@ func (g *sdkLog) line(raw []byte, emit func(telemetry.Event)) error {
 	}
 	g.emit = emit
 	at := g.clock.read(l.Timestamp)
+	if l.unmapped() {
+		g.warnUnmapped(&l, at)
+	}
 	switch l.Event {
 	case sdkStart:
 		g.callStart(&l, at)
@@ -115,7 +121,7 @@ func (g *sdkLog) heard(l *sdkLine, call *sdkCall, at time.Time) *sdkAgent {
 	switch {
 	case call != nil:
 		a = call.agent
-	case l.AgentID == sdkLead || l.AgentType == sdkLeadType || l.AgentID == "" && l.ParentToolUseID == "":
+	case l.AgentID == sdkLead || l.AgentType == sdkLeadType || l.AgentID == "" && l.ParentToolUseID == "" || l.unmapped():
 		a = g.leader(at)
 	case l.ParentToolUseID != "":
 		a = g.agent(l.ParentToolUseID, l.AgentID, l.AgentType, at)
@@ -185,7 +191,7 @@ func (g *sdkLog) callStart(l *sdkLine, at time.Time) {
 	a.calls[c.id], g.calls[c.id] = c, c
 	g.send(telemetry.Event{
 		Type: telemetry.SpanStart, SpanID: c.span, Parent: a.span, Kind: telemetry.KindTool, Name: l.ToolName,
-		TS: seconds(at), Attrs: l.callAttrs(),
+		TS: seconds(at), Attrs: callAttrs(l.ToolInput),
 	})
 	if l.ToolUseID == "" { // nothing can be told of it any more
 		g.callInferred(c, at, telemetry.StatusOK)
@@ -229,6 +235,27 @@ func (g *sdkLog) activity(l *sdkLine, at time.Time, attrs json.RawMessage) {
 		g.moveOn()
 	}
 	g.send(telemetry.Event{Type: telemetry.SpanUpdate, SpanID: a.span, TS: seconds(at), Attrs: attrs})
+}
+
+// maxUnmapped is how many agents that the tracker does not know are told of.
+const maxUnmapped = 20
+
+// warnUnmapped tells, once for each, of an agent that the tracker could not map:
+// what it does stands with the lead, or is missing.
+func (g *sdkLog) warnUnmapped(l *sdkLine, at time.Time) {
+	who := cmp.Or(l.SDKAgentID, l.AgentID, l.SubagentID, l.ParentToolUseID, l.ToolUseID)
+	if g.unmapped[who] || len(g.unmapped) == maxUnmapped {
+		return
+	}
+	if g.unmapped == nil {
+		g.unmapped = make(map[string]bool)
+	}
+	g.unmapped[who] = true
+	g.send(telemetry.Event{
+		Type: telemetry.Log, Level: "warn", TS: seconds(at),
+		Message: cutText(strings.Join(strings.Fields("the tracker of the orchestrator knows no agent "+who+" "+
+			cmp.Or(l.AgentType, l.SubagentType)), " ")) + ": what it does is shown with the lead, or is missing",
+	})
 }
 
 // settle ends the calls of an agent whose results were seen: it went on without

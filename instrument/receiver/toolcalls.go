@@ -12,6 +12,7 @@ import (
 // in a file by then is left out.
 func FollowToolCalls(record func(telemetry.Event) error, zone *time.Location, paths ...string) *Tail {
 	return follow(record, []format{
+		{claims: isGraphLine, adapt: func() adapter { return newGraphLog(zone) }},
 		{claims: isSDKLine, adapt: func() adapter { return newSDKLog(zone) }},
 	}, paths)
 }

@@ -34,9 +34,12 @@ func (s *State) start(n *node, at, recv int64) {
 
 // end folds a span_end.
 func (s *State) end(n *node, e *telemetry.Event, at, recv int64) {
-	if n.life == ended { // a second end: what it says more is kept
+	if n.life == ended { // a second end: that it failed may be found out later
 		if e.Error != "" {
 			n.err = e.Error
+		}
+		if e.Status == telemetry.StatusError {
+			n.status = telemetry.StatusError
 		}
 		return
 	}

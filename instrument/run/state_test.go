@@ -74,6 +74,8 @@ func TestStates(t *testing.T) {
 		{"done without status", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", "")}, Done},
 		{"error", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"status":"error","error":"x"`)}, Failed},
 		{"error without status", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"error":"x"`)}, Failed},
+		{"declared failed after its end", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"status":"ok"`), ev(3, "span_end", "a", `"status":"error","error":"x"`)}, Failed},
+		{"a duplicate end", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"status":"error"`), ev(3, "span_end", "a", `"status":"ok"`)}, Failed},
 		{"cancelled", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"status":"cancelled"`)}, Cancelled},
 		{"lost", []string{ev(1, "span_start", "a", agent), stop(3, "")}, Lost},
 		{"lost in the queue", []string{ev(1, "span_queued", "a", agent), stop(3, "")}, Lost},
