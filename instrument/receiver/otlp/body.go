@@ -1,0 +1,112 @@
+package otlp
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// MaxBody is the largest body that is taken, in bytes, as it comes and once
+// more after it was decompressed: the limit that the OTLP specification names.
+const MaxBody = 64 << 20
+
+// bodyPatience is how long a client may take to send its body.
+const bodyPatience = 30 * time.Second
+
+const (
+	protobufType = "application/x-protobuf"
+	jsonType     = "application/json"
+)
+
+// fault is a request that is refused: the HTTP status, and why.
+type fault struct {
+	status int
+	reason string
+}
+
+func (f *fault) Error() string { return f.reason }
+
+// mediaType tells JSON from protobuf.
+func mediaType(r *http.Request) (isJSON bool, err error) {
+	given := r.Header.Get("Content-Type")
+	media, _, _ := mime.ParseMediaType(given)
+	switch media {
+	case protobufType, "application/protobuf", "application/vnd.google.protobuf":
+		return false, nil
+	case jsonType:
+		return true, nil
+	}
+	return false, &fault{http.StatusUnsupportedMediaType,
+		fmt.Sprintf("Content-Type %q: only %s and %s are supported", cut(given, 100), protobufType, jsonType)}
+}
+
+// readBody gives the body as it came and decompressed, which are the same where
+// it was not compressed. Neither is larger than limit.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) (raw, body []byte, err error) {
+	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
+	if encoding != "" && encoding != "identity" && encoding != "gzip" && encoding != "x-gzip" {
+		return nil, nil, &fault{http.StatusUnsupportedMediaType,
+			fmt.Sprintf("Content-Encoding %q: only gzip and identity are supported", cut(encoding, 100))}
+	}
+	if r.ContentLength > limit {
+		return nil, nil, tooLarge(limit)
+	}
+	// Not every ResponseWriter has deadlines; the server's has.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
+	if raw, err = readAll(r.Body, limit, max(0, r.ContentLength)); err != nil {
+		return nil, nil, err
+	}
+	if !strings.HasSuffix(encoding, "gzip") {
+		return raw, raw, nil
+	}
+	body, err = gunzip(raw, limit)
+	return raw, body, err
+}
+
+func gunzip(raw []byte, limit int64) ([]byte, error) {
+	zip, err := gzip.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil, &fault{http.StatusBadRequest, "decompress body: " + err.Error()}
+	}
+	body, err := readAll(zip, limit, 0)
+	if err != nil {
+		var f *fault
+		if errors.As(err, &f) && f.status == http.StatusRequestEntityTooLarge {
+			return nil, err
+		}
+		return nil, &fault{http.StatusBadRequest, "decompress body: " + err.Error()}
+	}
+	return body, nil
+}
+
+// readAll reads up to limit bytes, and is refused one more. Memory grows with
+// what comes, not with what was announced.
+func readAll(from io.Reader, limit, announced int64) ([]byte, error) {
+	b := make([]byte, 0, min(announced, 1<<20)+512)
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := from.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case int64(len(b)) > limit:
+			return nil, tooLarge(limit)
+		case err == io.EOF:
+			return b, nil
+		case err != nil:
+			return nil, &fault{http.StatusBadRequest, "read body: " + err.Error()}
+		}
+	}
+}
+
+func tooLarge(limit int64) error {
+	return &fault{http.StatusRequestEntityTooLarge,
+		fmt.Sprintf("the body, after decompression, is larger than %d bytes: export smaller batches (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)", limit)}
+}
