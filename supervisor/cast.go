@@ -87,24 +87,10 @@ func (c *Cast) Err() error {
 	return c.err
 }
 
-// begin writes the header. Of the environment only TERM and SHELL are recorded.
-func (c *Cast) begin(start time.Time, cols, rows uint16, env []string, spawn func(func())) {
-	kept := map[string]string{}
-	for _, key := range []string{"SHELL", "TERM"} {
-		if value, ok := lookup(env, key); ok {
-			kept[key] = value
-		}
-	}
-	header, err := json.Marshal(struct {
-		Version   int               `json:"version"`
-		Width     uint16            `json:"width"`
-		Height    uint16            `json:"height"`
-		Timestamp int64             `json:"timestamp"`
-		Env       map[string]string `json:"env,omitempty"`
-	}{2, cols, rows, start.Unix(), kept})
-	if err != nil {
-		header = fmt.Appendf(nil, `{"version":2,"width":%d,"height":%d}`, cols, rows)
-	}
+// begin writes the header. The format has a place for variables of the
+// environment, which stays empty: their values are recorded nowhere.
+func (c *Cast) begin(start time.Time, cols, rows uint16, spawn func(func())) {
+	header := fmt.Appendf(nil, `{"version":2,"width":%d,"height":%d,"timestamp":%d}`, cols, rows, start.Unix())
 	c.start, c.begun = start, true
 	spawn(func() {
 		defer close(c.ended)

@@ -57,7 +57,7 @@ func TestCast(t *testing.T) {
 		var file bytes.Buffer
 		c := NewCast(&file)
 		one, two := c.stream(false), c.stream(true)
-		c.begin(time.Now(), 101, 33, []string{"HOME=/", "TERM=xterm", "SECRET=s", "SHELL=/bin/sh", "TERM=second"}, spawn)
+		c.begin(time.Now(), 101, 33, spawn)
 		one.output([]byte("a\"\\\x1b[0m\x00\x7f\xc3"))
 		time.Sleep(time.Second)
 		two.output([]byte("x\ny\r")) // between the halves of a character of the other
@@ -70,8 +70,7 @@ func TestCast(t *testing.T) {
 		require.NoError(t, c.Err())
 
 		header, events := readCast(t, file.Bytes())
-		require.Equal(t, map[string]any{"version": 2.0, "width": 101.0, "height": 33.0, "timestamp": 946684800.0,
-			"env": map[string]any{"TERM": "xterm", "SHELL": "/bin/sh"}}, header)
+		require.Equal(t, map[string]any{"version": 2.0, "width": 101.0, "height": 33.0, "timestamp": 946684800.0}, header)
 		require.Equal(t, []castEvent{
 			{0, "o", "a\"\\\x1b[0m\x00\x7f"},
 			{1, "o", "x\r\ny\r"},
@@ -95,7 +94,7 @@ func TestCastIsWrittenSoon(t *testing.T) {
 			return file.Write(b)
 		}))
 		s := c.stream(false)
-		c.begin(time.Now(), 80, 24, nil, spawn)
+		c.begin(time.Now(), 80, 24, spawn)
 		s.output([]byte("shown"))
 		time.Sleep(2 * castBatch)
 		synctest.Wait()
@@ -115,7 +114,7 @@ func TestCastLimit(t *testing.T) {
 	c := NewCast(&file)
 	c.limit = 10_000
 	s := c.stream(false)
-	c.begin(time.Now(), 80, 24, nil, spawn)
+	c.begin(time.Now(), 80, 24, spawn)
 	for range 100 {
 		s.output(bytes.Repeat([]byte("0123456789"), 50))
 	}
@@ -132,7 +131,7 @@ func TestCastWriteFails(t *testing.T) {
 	full := errors.New("disk full")
 	c := NewCast(writerFunc(func([]byte) (int, error) { return 0, full }))
 	s := c.stream(false)
-	c.begin(time.Now(), 80, 24, nil, spawn)
+	c.begin(time.Now(), 80, 24, spawn)
 	s.output([]byte("x"))
 	c.close()
 	require.ErrorIs(t, c.Err(), full)
@@ -144,7 +143,7 @@ func TestCastStuck(t *testing.T) {
 		hang := make(chan struct{})
 		c := NewCast(writerFunc(func(b []byte) (int, error) { <-hang; return len(b), nil }))
 		s := c.stream(false)
-		c.begin(time.Now(), 80, 24, nil, spawn)
+		c.begin(time.Now(), 80, 24, spawn)
 		begun := time.Now()
 		for range 10 {
 			s.output(make([]byte, 1<<20))

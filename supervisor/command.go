@@ -166,7 +166,7 @@ func (p *Process) start(path string) error {
 func (p *Process) begin(front bool) {
 	if p.command.Cast != nil && len(p.layout.screens) > 0 {
 		size := p.layout.size
-		p.command.Cast.begin(p.started, size.Col, size.Row, p.command.Env, p.spawn)
+		p.command.Cast.begin(p.started, size.Col, size.Row, p.spawn)
 	}
 	if len(p.layout.screens) > 0 && p.keys != nil {
 		p.typist = &typist{
@@ -238,7 +238,8 @@ func (p *Process) Wait() Exit {
 }
 
 // Late delivers the signals INT, TERM, HUP and QUIT that reach this process after
-// COMMAND ended, until [Process.Close].
+// COMMAND ended, until [Process.Close]. Those that come before Wait returns count as
+// interruptions of the run, too.
 func (p *Process) Late() <-chan os.Signal { return p.late }
 
 // Close gives the signals back. Call it last, after Wait: from here on INT, TERM and

@@ -15,6 +15,10 @@
 //     parent, say) reach the command with their default action. QUIT counts as
 //     ignored where INT is, because shells ignore both together for a command
 //     they start with &. On Linux the stop signals are known, too.
+//   - Keys that are typed ahead while COMMAND runs are COMMAND's: what it has not
+//     read when it ends is gone, and not the shell's.
+//   - COMMAND can open /dev/tty also where nobody has a keyboard, in CI say. A
+//     program that asks a question there waits until it is ended; NoPTY lets it fail.
 //   - Without a pseudo-terminal (NoPTY) an interrupt key goes from the kernel
 //     straight to the command. Whether the run was interrupted is then known
 //     only if the command dies of it.
@@ -37,10 +41,10 @@
 //
 // Keys flow, the terminal is raw and COMMAND's group is in the foreground of its
 // pseudo-terminal only while obsrun itself is in the foreground of the real
-// one. In all other cases COMMAND's group is a background group on its
-// pseudo-terminal: reading then stops it with SIGTTIN, the monitor reports the
-// stop, and obsrun either takes the terminal or stops in turn, which is what
-// the shell above would have seen without obsrun. In a pipeline (stdin or
-// stdout is a pipe) obsrun waits for exactly that stop before it takes the
-// terminal, because the keys may be meant for another program of the pipeline.
+// one, or where there is no real one. In all other cases COMMAND's group is a
+// background group on its pseudo-terminal: reading then stops it with SIGTTIN, the
+// monitor reports the stop, and obsrun either takes the terminal or stops in turn,
+// which is what the shell above would have seen without obsrun. Where stdin is no
+// terminal, or stdout is a pipe, obsrun waits for exactly that stop before it takes
+// the terminal, because the keys may be meant for another program of the pipeline.
 package supervisor

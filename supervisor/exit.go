@@ -45,6 +45,7 @@ type Exit struct {
 // finish delivers what COMMAND wrote, hangs up what it left, and restores the terminal.
 func (p *Process) finish(status syscall.WaitStatus, known bool) {
 	p.typist.stop()
+	p.sweep()
 	for _, s := range p.layout.screens {
 		s.closeSlave()
 	}
@@ -65,7 +66,6 @@ func (p *Process) finish(status syscall.WaitStatus, known bool) {
 	}
 	p.command.Cast.close()
 	p.keys.restore()
-	p.callback.Wait()
 	p.monitor.close()
 	if !abandoned {
 		p.layout.close()
@@ -77,6 +77,8 @@ func (p *Process) finish(status syscall.WaitStatus, known bool) {
 		p.keys.close()
 	}
 
+	p.sweep()
+	p.callback.Wait()
 	p.exit.Interrupted = p.reached.Load()
 	p.exit.Stdout = p.broken
 	switch {
@@ -115,7 +117,7 @@ func (p *Process) drain(delivered <-chan struct{}) (abandoned bool) {
 		case <-delivered:
 			return false
 		case sig := <-p.signals:
-			p.onLate(sig)
+			p.onEnding(sig)
 			switch sig {
 			case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT:
 				if p.blocked() {
@@ -150,6 +152,29 @@ func (p *Process) drain(delivered <-chan struct{}) (abandoned bool) {
 	}
 }
 
+// onEnding handles a signal that arrives while the end is under way: too late for COMMAND,
+// but the run is not over. Who signals both at once must not find it uninterrupted
+// because COMMAND was quick.
+func (p *Process) onEnding(sig os.Signal) {
+	switch sig {
+	case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP:
+		p.interrupted(sig)
+	}
+	p.onLate(sig)
+}
+
+// sweep handles the signals that nobody has looked at yet.
+func (p *Process) sweep() {
+	for {
+		select {
+		case sig := <-p.signals:
+			p.onEnding(sig)
+		default:
+			return
+		}
+	}
+}
+
 // blocked reports whether output waits for somebody to read it.
 func (p *Process) blocked() bool {
 	for _, s := range p.layout.screens {
@@ -174,7 +199,7 @@ func (p *Process) settle(delivered <-chan struct{}) bool {
 		case ask := <-p.requests:
 			ask()
 		case sig := <-p.signals:
-			p.onLate(sig)
+			p.onEnding(sig)
 			switch sig {
 			case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT:
 				if p.blocked() {

@@ -296,6 +296,9 @@ func (p *Process) reassess() {
 func (p *Process) take() {
 	p.resize()
 	if p.typist != nil {
+		if !p.keys.isRaw() {
+			p.layout.adopt(p.keys)
+		}
 		if p.keys.makeRaw() == nil {
 			_ = p.typist.start()
 		}

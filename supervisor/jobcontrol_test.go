@@ -14,7 +14,10 @@ import (
 // both runs a test with and without a pseudo-terminal.
 func both(t *testing.T, f func(t *testing.T, config testConfig)) {
 	for _, noPTY := range []bool{false, true} {
-		t.Run(fmt.Sprintf("nopty=%v", noPTY), func(t *testing.T) { f(t, testConfig{NoPTY: noPTY}) })
+		t.Run(fmt.Sprintf("nopty=%v", noPTY), func(t *testing.T) {
+			t.Parallel()
+			f(t, testConfig{NoPTY: noPTY})
+		})
 	}
 }
 
@@ -172,9 +175,7 @@ func TestPipeline(t *testing.T) {
 		term.expect("prompt> ")
 		term.send("fg\n")
 		term.expect("\n")
-		eventually(t, "the shell gave the terminal away", func() bool { return !term.isRaw() })
-		term.send("\x03")
-		term.expect("prompt> ")
+		term.insist("\x03", "prompt> ")
 	})
 }
 

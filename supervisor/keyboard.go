@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"sync"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -212,6 +213,9 @@ func (t *typist) carry(wake int) {
 // discipline of the pseudo-terminal sends SIGINT. An editor that has switched it
 // off gets a key like any other.
 func (t *typist) interrupts(keys []byte) bool {
+	if bytes.IndexFunc(keys, unicode.IsControl) < 0 {
+		return false // what nearly every key is, without asking the kernel
+	}
 	mode, err := unix.IoctlGetTermios(t.master, ioctlGetTermios)
 	if err != nil || mode.Lflag&unix.ISIG == 0 || mode.Cc[unix.VINTR] == disabledChar {
 		return false

@@ -8,10 +8,11 @@ import (
 
 // layout says which descriptor COMMAND gets for which stream.
 type layout struct {
-	screens []*screen // the first is the controlling terminal; none with NoPTY
-	files   [3]int    // COMMAND's stdin, stdout, stderr
-	outTTY  bool      // obsrun's stdout is a terminal
-	sizeOf  int       // the terminal whose size is followed; -1: none
+	screens []*screen     // the first is the controlling terminal; none with NoPTY
+	files   [3]int        // COMMAND's stdin, stdout, stderr
+	mode    *unix.Termios // what the controlling terminal was last given; nil: unknown
+	outTTY  bool          // obsrun's stdout is a terminal
+	sizeOf  int           // the terminal whose size is followed; -1: none
 	size    unix.Winsize
 }
 
@@ -106,13 +107,14 @@ func (p *Process) arrange() (*layout, error) {
 // it was written.
 func (l *layout) add(p *Process, sink int) (*screen, error) {
 	var mode *unix.Termios
-	for _, fd := range []int{p.keysFD(), sink} {
-		if fd < 0 || mode != nil {
-			continue
-		}
-		if m, err := unix.IoctlGetTermios(fd, ioctlGetTermios); err == nil {
-			mode = m
-		}
+	switch {
+	case p.keys == nil:
+		mode = terminalMode(sink)
+	case p.keys.foreground():
+		mode = terminalMode(p.keys.fd)
+	default:
+		// The mode is that of a shell that edits its next line. Ours comes when
+		// obsrun is brought to the foreground; output is processed alike in both.
 	}
 	s, err := openScreen(mode, &l.size)
 	if err != nil {
@@ -127,10 +129,17 @@ func (l *layout) add(p *Process, sink int) (*screen, error) {
 	if !first {
 		return s, s.plain()
 	}
-	if sink >= 0 && mode != nil {
+	if m := terminalMode(p.keysFD()); m != nil && mode == nil {
+		if own := terminalMode(s.slave); own != nil {
+			own.Oflag = m.Oflag
+			_ = unix.IoctlSetTermios(s.slave, ioctlSetTermios, own)
+		}
+	}
+	l.mode = terminalMode(s.slave)
+	if m := terminalMode(sink); m != nil {
 		// Raw mode covers this sink only if it is the same terminal as the keyboard.
-		s.cooked = mode.Oflag&unix.OPOST != 0 && mode.Oflag&unix.ONLCR != 0
-		if !sameTerminal(sink, p.keysFD(), int(p.command.Stdin.Fd())) {
+		s.cooked = m.Oflag&unix.OPOST != 0 && m.Oflag&unix.ONLCR != 0
+		if !sameTerminal(sink, p.keys, int(p.command.Stdin.Fd())) {
 			s.keys = nil
 		}
 	}
@@ -145,7 +154,7 @@ func (p *Process) record(l *layout, out int) {
 	}
 	shown := false
 	for i, s := range l.screens {
-		if _, err := unix.IoctlGetTermios(s.sink, ioctlGetTermios); err == nil {
+		if terminalMode(s.sink) != nil {
 			s.tap = p.command.Cast.stream(i > 0)
 			shown = true
 		}
@@ -163,6 +172,31 @@ func (p *Process) keysFD() int {
 		return -1
 	}
 	return p.keys.fd
+}
+
+// adopt gives the controlling terminal the mode of the user's one, unless COMMAND has set
+// one of its own.
+func (l *layout) adopt(keys *keyboard) {
+	slave := l.screens[0].slave
+	mode, now := terminalMode(keys.fd), terminalMode(slave)
+	if mode == nil || now == nil || l.mode == nil || *now != *l.mode {
+		return
+	}
+	if unix.IoctlSetTermios(slave, ioctlSetTermios, mode) == nil {
+		l.mode = terminalMode(slave)
+	}
+}
+
+// terminalMode is the mode of a terminal, nil if fd is none.
+func terminalMode(fd int) *unix.Termios {
+	if fd < 0 {
+		return nil
+	}
+	mode, err := unix.IoctlGetTermios(fd, ioctlGetTermios)
+	if err != nil {
+		return nil
+	}
+	return mode
 }
 
 func (l *layout) close() {
@@ -197,17 +231,16 @@ func sameFile(a, b *os.File) bool {
 // sameTerminal reports whether the sink is the terminal that keys come from. The
 // keyboard is either stdin's terminal or, as controlling terminal, the only one that
 // has a foreground group for us.
-func sameTerminal(sink, keys, stdin int) bool {
-	if keys < 0 {
+func sameTerminal(sink int, keys *keyboard, stdin int) bool {
+	switch {
+	case keys == nil:
 		return false
-	}
-	if sink == keys {
+	case sink == keys.fd:
 		return true
-	}
-	if keys != stdin {
+	case keys.job:
 		_, err := unix.IoctlGetInt(sink, unix.TIOCGPGRP)
 		return err == nil
 	}
 	var sa, sb unix.Stat_t
-	return unix.Fstat(sink, &sa) == nil && unix.Fstat(keys, &sb) == nil && sa.Dev == sb.Dev && sa.Ino == sb.Ino
+	return unix.Fstat(sink, &sa) == nil && unix.Fstat(stdin, &sb) == nil && sa.Dev == sb.Dev && sa.Ino == sb.Ino
 }

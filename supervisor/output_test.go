@@ -21,7 +21,7 @@ func TestShortOutputIsComplete(t *testing.T) {
 	out, err := os.Create(t.TempDir() + "/out")
 	require.NoError(t, err)
 	runs, begun := 0, time.Now()
-	for runs < 1000 && time.Since(begun) < 4*time.Second {
+	for runs < 1000 && time.Since(begun) < 2*time.Second {
 		runs++
 		p, err := Start(Command{Args: []string{"sh", "-c", "echo x"}, Env: os.Environ(), Stdout: out})
 		require.NoError(t, err)
@@ -90,16 +90,17 @@ func TestBackgroundProcesses(t *testing.T) {
 		most      time.Duration
 		survivors []string
 	}{
-		"silent":             {script: "sleep 100 & echo x", want: "x\n", most: 1500 * time.Millisecond},
-		"late line":          {script: "(sleep 0.1; echo late) & echo x", want: "x\nlate\n", most: 1500 * time.Millisecond},
-		"chatty":             {script: "(while :; do echo y; sleep 0.05; done) & echo x", want: "", most: 4 * time.Second},
-		"flood":              {script: "yes & echo x", want: "", most: 4 * time.Second},
-		"survivor":           {script: "echo x; trap '' HUP; sleep 100 2>&1 & exit 0", want: "x\n", most: 2 * time.Second, survivors: []string{"sleep"}},
-		"off the terminal":   {script: "sleep 100 >/dev/null 2>&1 </dev/null & echo x", want: "x\n", most: time.Second},
-		"stopped":            {script: "sleep 100 & kill -STOP $!; echo x", want: "x\n", most: 1500 * time.Millisecond},
-		"in its own session": {script: "setsid sleep 100 >/dev/null 2>&1 </dev/null & echo $!", most: time.Second},
+		"silent":             {script: "sleep 100 & echo x", want: "x\n", most: 5 * time.Second},
+		"late line":          {script: "(sleep 0.1; echo late) & echo x", want: "x\nlate\n", most: 5 * time.Second},
+		"chatty":             {script: "(while :; do echo y; sleep 0.05; done) & echo x", want: "", most: 8 * time.Second},
+		"flood":              {script: "yes & echo x", want: "", most: 8 * time.Second},
+		"survivor":           {script: "echo x; trap '' HUP; sleep 100 2>&1 & sleep 0.2; exit 0", want: "x\n", most: 8 * time.Second, survivors: []string{"sleep"}},
+		"off the terminal":   {script: "sleep 100 >/dev/null 2>&1 </dev/null & echo x", want: "x\n", most: 5 * time.Second},
+		"stopped":            {script: "sleep 100 & kill -STOP $!; echo x", want: "x\n", most: 5 * time.Second},
+		"in its own session": {script: "setsid sleep 100 >/dev/null 2>&1 </dev/null & echo $!", most: 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			path, report := reportFile(t)
 			begun := time.Now()
 			out, _, status := piped(t, testConfig{Report: path}, "", "sh", "-c", c.script)
@@ -124,7 +125,7 @@ func TestBackgroundProcesses(t *testing.T) {
 
 func TestSurvivorsWithoutPseudoTerminal(t *testing.T) {
 	path, report := reportFile(t)
-	_, _, status := piped(t, testConfig{NoPTY: true, Report: path}, "", "sh", "-c", "sleep 100 >/dev/null 2>&1 </dev/null & exit 2")
+	_, _, status := piped(t, testConfig{NoPTY: true, Report: path}, "", "sh", "-c", "sleep 100 >/dev/null 2>&1 </dev/null & sleep 0.2; exit 2")
 	require.Equal(t, 2, status)
 	require.Len(t, report().Survivors, 1)
 	require.Equal(t, "sleep", report().Survivors[0].Name)
@@ -147,6 +148,7 @@ func TestStdoutBreaks(t *testing.T) {
 		"ignoring": {"trap '' PIPE; trap 'exit 7' HUP; echo x; while :; do echo y; sleep 0.01; done", 7},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			path, report := reportFile(t)
 			cmd := command(t, testConfig{Report: path}, "sh", "-c", c.script)
 			stdout, err := cmd.StdoutPipe()
@@ -180,9 +182,8 @@ func TestFullDisk(t *testing.T) {
 
 // When nobody reads the output and somebody wants obsrun to end, it ends.
 func TestSignalEndsABlockedDrain(t *testing.T) {
-	both := t
 	r, w, err := os.Pipe()
-	require.NoError(both, err)
+	require.NoError(t, err)
 	defer r.Close()
 	path, report := reportFile(t)
 	cmd := command(t, testConfig{Report: path, Linger: time.Second}, "sh", "-c", "head -c 72000 /dev/zero; echo $$ >&2")

@@ -46,6 +46,7 @@ func TestStreams(t *testing.T) {
 	} {
 		for _, detached := range []bool{false, true} {
 			t.Run(fmt.Sprint(c.in, c.out, c.err, detached), func(t *testing.T) {
+				t.Parallel()
 				term := newTerminal(t)
 				file, err := os.OpenFile(t.TempDir()+"/file", os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 				require.NoError(t, err)
@@ -255,7 +256,9 @@ func TestSlowTerminal(t *testing.T) {
 	cmd.SysProcAttr.Setctty = true
 	require.NoError(t, cmd.Start())
 	defer kill(cmd)
-	time.Sleep(100 * time.Millisecond) // everything is full now
+	_, err = m.Read(make([]byte, 1)) // the only look at it for now
+	require.NoError(t, err)
+	time.Sleep(100 * time.Millisecond) // everything is full then
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	eventually(t, "the signal is noted", func() bool { _, err := os.Stat(noted); return err == nil })
 	go func() {
