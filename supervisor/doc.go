@@ -4,7 +4,9 @@
 //
 // What it is not, first:
 //
-//   - It knows nothing of telemetry. Terminal bytes never become events here.
+//   - Terminal bytes never become events here, and no event touches the
+//     terminal. Only the watchdog ([Watch]) knows of telemetry: it asks the
+//     state of the run who is silent.
 //   - It prints nothing. While the command owns the terminal, a word from
 //     obsrun would land in the middle of somebody's screen; everything that
 //     goes wrong is returned as an error or stands in [Exit].
