@@ -20,7 +20,7 @@ var (
 )
 
 // join makes one classic script of the modules: import lines go, "export " goes,
-// and the whole stands in one strict function. That is right as long as a module
+// lines of comment go, and the whole stands in one strict function. That is right as long as a module
 // imports from earlier ones only, what it imports is exported there, and no name
 // is declared twice at the top level; anything else is an error.
 func join(modules []module) (string, error) {
@@ -34,6 +34,9 @@ func join(modules []module) (string, error) {
 		for i, line := range strings.Split(strings.TrimRight(m.text, "\n"), "\n") {
 			fail := func(format string, args ...any) error {
 				return fmt.Errorf("src/%s:%d: %s", m.name, i+1, fmt.Sprintf(format, args...))
+			}
+			if strings.HasPrefix(strings.TrimSpace(line), "//") {
+				continue
 			}
 			if strings.HasPrefix(line, "import") {
 				found := importLine.FindStringSubmatch(line)

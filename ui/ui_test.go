@@ -137,7 +137,7 @@ func TestVendoredLibraryIsTheRecordedOne(t *testing.T) {
 }
 
 func TestJoin(t *testing.T) {
-	a := module{"a.js", "export const ONE = 1;\nexport function two() {\n  return 2;\n}\nconst own = 3;\n"}
+	a := module{"a.js", "// One.\nexport const ONE = 1;\nexport function two() {\n  // Two.\n  return 2; // 2\n}\nconst own = 3;\n"}
 	got, err := join([]module{a, {"b.js", "import { ONE, two } from \"./a.js\";\n\nexport class B {}\nexport async function c() {}\nnew B(ONE, two());\n"}})
 	require.NoError(t, err)
 	assert.Equal(t, `(() => {
@@ -145,7 +145,7 @@ func TestJoin(t *testing.T) {
 // a.js
 const ONE = 1;
 function two() {
-  return 2;
+  return 2; // 2
 }
 const own = 3;
 // b.js

@@ -98,7 +98,7 @@ export class BurnChart {
 
   draw({ model, live }) {
     const { burn } = model;
-    this.shown = Boolean(burn && burn.series.length > 0 && model.totals.tokens > 0);
+    this.shown = Boolean(burn && burn.series.length > 0 && model.totals.tokens !== 0); // in replay it is not known
     setShown(this.card, this.shown);
     if (!this.shown) return;
     setText(this.value, burnText(burn, live).replace("mean ", ""));

@@ -5,7 +5,7 @@ import { setAttr, setShown, setText } from "./dom.js";
 import { counted } from "./problems.js";
 
 const OLD_MS = 10000; // an event older than this is worth a colour
-const NOTE_MS = 5000;
+export const NOTE_MS = 5000; // how long a note stays
 const SLOW_MS = 4000;
 
 // outcome gives the word for a run that ended.
@@ -14,7 +14,9 @@ export function outcome(run) {
 }
 
 // standing says how the page stands to the run: [state, word].
-function standing({ model, connection }) {
+function standing({ model, connection, replaying, paused }) {
+  if (replaying) return ["replay", "Replay"];
+  if (paused && !model.ended) return ["paused", "Paused"];
   if (model.ended) return [model.run.status === "ok" ? "done" : "failed", outcome(model.run)];
   if (connection.state === "offline") return ["lost", "Offline"];
   if (!model.run) return ["empty", "Connecting"];
@@ -47,7 +49,12 @@ export class Header {
 
   // caughtUp notes that the page was away and has missed nothing.
   caughtUp(events, at) {
-    this.note = { text: `caught up, ${plural(events, "event")}`, until: at + NOTE_MS };
+    this.says(`caught up, ${plural(events, "event")}`, at);
+  }
+
+  // says shows a few words for a moment.
+  says(text, at) {
+    this.note = { text, until: at + NOTE_MS };
   }
 
   draw(frame) {
@@ -66,7 +73,8 @@ export class Header {
       setText(n["run-source"], clip(parts.filter(Boolean).join(" "), 120));
       setAttr(n["run-source"], "title", run.source_repo ? `${clip(run.source_repo)}${run.source_from === "cwd" ? " (the working directory's)" : ""}` : null);
     }
-    const offline = state === "lost";
+    // A view that stands still says so first, and that the line is lost in the banner.
+    const offline = state === "lost" || (connection.state === "offline" && (state === "replay" || state === "paused") && frame.whole.run !== null && !frame.whole.ended);
     setShown(n.banner, offline);
     if (offline) {
       const next = connection.retryAt ? `Next try in ${Math.max(0, Math.ceil((connection.retryAt - clientNow) / 1000))} s.` : "The browser is trying.";
@@ -74,8 +82,14 @@ export class Header {
     }
   }
 
-  noteFor({ model, connection, clientNow, elapsed, lastEvent }, state) {
+  noteFor({ model, connection, clientNow, elapsed, length, held, lastEvent }, state) {
+    if (clientNow < this.note.until) return this.note.text;
+    const waiting = held ? `${plural(held, "event")} held` : "";
     switch (state) {
+      case "replay":
+        return [`${clock(elapsed)} of ${clock(length)}`, waiting].filter(Boolean).join(", ");
+      case "paused":
+        return waiting || "nothing held yet";
       case "done":
       case "failed":
         return model.run.end_ms ? moment(model.run.end_ms) : "";
@@ -85,7 +99,6 @@ export class Header {
         if (model.run) return "no events yet";
         return clientNow - connection.since > SLOW_MS ? "still no answer; a browser opens at most six streams to one address" : "";
     }
-    if (clientNow < this.note.until) return this.note.text;
     return `last event ${ago(clientNow - lastEvent)}`;
   }
 }

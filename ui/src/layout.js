@@ -1,6 +1,7 @@
 // Which rows there are and where they stand. Pure: heights in px come in, tops go
 // out. A row is {key, phase, id, level, parent, top, height, expandable, expanded}:
-// phase is the name of its group, id its span (empty on the row of a group).
+// phase is the name of its group, id its span (empty on the row of a group). Rows
+// that the user pinned stand first, with tops of their own.
 
 import { phaseLabel } from "./hues.js";
 
@@ -57,15 +58,23 @@ function nested(spans) {
   return { tops, below };
 }
 
-// layout gives {rows, height, index}, index being where the row of a key is. view: collapsed (Map of key to true or false, where the
-// user chose), hideDone, find, fold (fold what is finished unless the user chose
-// otherwise), row and group (heights).
+// shows gives the test for the spans that the user did not filter out by state.
+export function shows(view) {
+  return (span) => !(view.hideDone && FINISHED.has(span.state)) && (!view.states?.size || view.states.has(span.state) || (span.state === "stalled" && view.states.has("running")));
+}
+
+// layout gives {rows, pins, height, index, hits}: index is where the row of a key
+// is, pins how many rows at the beginning are pinned, hits the ids that were looked
+// for, in the order of the rows, folded ones too. view: collapsed (Map of key to
+// true or false, where the user chose), hideDone, states, find, pins, fold (fold
+// what is finished unless the user chose otherwise), row and group (heights).
 export function layout(model, view) {
   const rows = [];
+  const hits = [];
   let top = 0;
   const matches = matcher(view.find);
-  const filtered = Boolean(matches) || view.hideDone;
-  const open = (span) => !(view.hideDone && FINISHED.has(span.state));
+  const open = shows(view);
+  const filtered = Boolean(matches) || view.hideDone || view.states?.size > 0;
   const found = (span) => matches(span) && open(span);
   const push = (row, height) => {
     row.top = top;
@@ -73,15 +82,24 @@ export function layout(model, view) {
     rows.push(row);
     top += height;
   };
+  for (const key of view.pins ?? []) {
+    const span = model.rows.get(key.slice(2));
+    if (span) push({ key, phase: span.phase ?? "", id: span.id, level: 1, parent: "", expandable: false, expanded: false, pinned: true }, view.row);
+  }
+  const pins = rows.length;
+  const pinned = new Set(rows.map((row) => row.id));
+  top = 0;
 
-  const walk = (list, below, wanted, phase, level, parent) => {
+  // folded is how deep below a closed row this is: counted, but not shown.
+  const walk = (list, below, wanted, phase, level, parent, folded = false) => {
     for (const span of list) {
       const children = below.get(span.id) ?? [];
       const key = spanKey(span.id);
       const expanded = children.length > 0 && !view.collapsed.get(key);
-      const shown = !filtered || wanted(span) || children.some((c) => wanted(c));
-      if (shown) push({ key, phase, id: span.id, level, parent, expandable: children.length > 0, expanded }, view.row);
-      if (expanded) walk(children, below, wanted, phase, level + 1, shown ? key : parent);
+      const shown = !pinned.has(span.id) && (!filtered || wanted(span) || children.some((c) => wanted(c)));
+      if (matches && wanted(span)) hits.push(span.id);
+      if (shown && !folded) push({ key, phase, id: span.id, level, parent, expandable: children.length > 0, expanded, below: children.length }, view.row);
+      if (expanded || (matches && children.length)) walk(children, below, wanted, phase, level + 1, shown ? key : parent, folded || !expanded);
     }
   };
 
@@ -95,28 +113,31 @@ export function layout(model, view) {
       walk(tops, below, wanted, name, 1, "");
       continue;
     }
-    const hits = filtered ? spans.filter(wanted) : spans;
-    if (matches && hits.length === 0 && !named) continue;
+    const left = filtered ? spans.filter(wanted) : spans;
+    if (matches && left.length === 0 && !named) continue;
     if (phase && spans.length === 1) { // one row says it all
+      if (matches) hits.push(spans[0].id);
+      if (pinned.has(spans[0].id)) continue;
       push({ key: spanKey(spans[0].id), phase: name, id: spans[0].id, level: 1, parent: "", expandable: false, expanded: false, alone: true }, view.group);
       continue;
     }
     const key = phaseKey(name);
     const folded = view.collapsed.get(key) ?? (view.fold && phase?.state === "done" && !matches);
-    const expandable = hits.length > 0;
+    const expandable = left.length > 0;
     push({ key, phase: name, id: "", level: 1, parent: "", expandable, expanded: expandable && !folded }, view.group);
-    if (expandable && !folded) walk(tops, below, wanted, name, 2, key);
+    if (expandable && (!folded || matches)) walk(tops, below, wanted, name, 2, key, Boolean(folded));
   }
-  return { rows, height: top, index: new Map(rows.map((row, i) => [row.key, i])) };
+  return { rows, pins, height: top, index: new Map(rows.map((row, i) => [row.key, i])), hits };
 }
 
 function phaseMatches(name, find) {
   return phaseLabel(name).toLowerCase().includes(find.trim().toLowerCase());
 }
 
-// rowAt finds the row at a height, by bisection: the last that begins above it.
-export function rowAt(rows, y) {
-  let low = 0;
+// rowAt finds the row at a height, by bisection: the last that begins above it, of
+// those from the one at first on.
+export function rowAt(rows, y, first = 0) {
+  let low = Math.min(first, Math.max(0, rows.length - 1));
   let high = rows.length - 1;
   while (low < high) {
     const mid = (low + high + 1) >> 1;
@@ -136,7 +157,7 @@ export function pathRows(model, { rows, index }) {
   for (const piece of model.path) {
     const agent = model.spans.get(piece.span_id)?.agent ?? "";
     const row = at(piece.span_id) ?? at(agent) ?? (piece.phase ? tops.get(piece.phase) : undefined);
-    if (!row) continue;
+    if (!row || row.pinned) continue; // above the list there is no line
     const last = steps[steps.length - 1];
     if (last?.row === row) last.to = piece.end_ms;
     else steps.push({ row, from: piece.start_ms, to: piece.end_ms });

@@ -11,9 +11,13 @@ export const isCall = (span) => CALLS.has(span.kind);
 // agent's own business, and processes are left running every day.
 const isTrouble = (span) => (span.state === "error" || span.state === "lost") && !isCall(span) && span.kind !== "process";
 
-// Model holds the last state. The counters tell what a reader has to look at
-// again: version grows with every delta, shape when rows come, go or move,
-// troubles when the list of problems can have changed.
+// No two states have a stamp in common, of whichever model they are: a reader that
+// is shown another model notices it as it notices a change.
+let stamps = 0;
+
+// Model holds the last state. The stamps tell what a reader has to look at again:
+// version changes with every delta, shape when rows come, go or move, troubles
+// when the list of problems can have changed.
 export class Model {
   constructor() {
     this.version = 0;
@@ -46,8 +50,8 @@ export class Model {
   // close notes that no line will follow.
   close() {
     this.closed = true;
-    this.version++;
-    this.troubles++;
+    this.version = ++stamps;
+    this.troubles = ++stamps;
   }
 
   // apply takes in a delta: the whole state when it starts at line 0. It gives
@@ -55,7 +59,7 @@ export class Model {
   apply(delta) {
     if (delta.from > this.rev) return false;
     if (delta.from === 0) this.clear();
-    this.version++;
+    this.version = ++stamps;
     this.rev = Math.max(this.rev, delta.rev);
     this.run = delta.run;
     this.totals = delta.totals;
@@ -65,12 +69,12 @@ export class Model {
     this.phases = delta.phases ?? [];
     this.phase = new Map(this.phases.map((p) => [p.name, p]));
     const phaseKey = this.phases.map((p) => `${p.name} ${p.state} ${p.agents}`).join("\n");
-    if (delta.from === 0 || phaseKey !== this.phaseKey) this.shape++;
+    if (delta.from === 0 || phaseKey !== this.phaseKey) this.shape = ++stamps;
     this.phaseKey = phaseKey;
     for (const span of delta.spans ?? []) this.put(span);
     const last = this.logs.length ? this.logs[this.logs.length - 1].rev : 0;
     for (const entry of delta.logs ?? []) if (entry.rev > last) this.logs.push(entry);
-    if (delta.from === 0 || delta.spans?.length || delta.logs?.length || delta.run.end_ms) this.troubles++;
+    if (delta.from === 0 || delta.spans?.length || delta.logs?.length || delta.run.end_ms) this.troubles = ++stamps;
     return true;
   }
 
@@ -90,11 +94,26 @@ export class Model {
     if (old && old.is_agent !== span.is_agent) (span.is_agent ? this.others : this.agents).delete(span.id);
     if (span.is_agent || (!NO_ROW.has(span.kind) && !span.agent)) row.set(span.id, span);
     else this.others.delete(span.id);
-    if (!old || old.is_agent !== span.is_agent || old.phase !== span.phase || old.agent !== span.agent || old.parent !== span.parent) this.shape++;
+    if (!old || old.is_agent !== span.is_agent || old.phase !== span.phase || old.agent !== span.agent || old.parent !== span.parent) this.shape = ++stamps;
     if (span.is_agent && isOpen(span)) this.open.add(span.id);
     else this.open.delete(span.id);
     if (isTrouble(span)) this.failed.set(span.id, span);
     else this.failed.delete(span.id);
+  }
+
+  // remove takes a span away again, for a view that goes back in time.
+  remove(id) {
+    const span = this.spans.get(id);
+    if (!span) return;
+    for (const map of [this.spans, this.agents, this.others, this.open, this.failed]) map.delete(id);
+    this.calls.get(span.agent)?.delete(id);
+    this.shape = ++stamps;
+  }
+
+  // setLogs puts other log entries in the place of those there, for the same view.
+  setLogs(logs) {
+    this.logs = logs;
+    this.troubles = ++stamps;
   }
 
   // rows gives the spans that have rows: the agents; in a run without any, what

@@ -2,22 +2,31 @@
 
 import { clock, runName } from "./format.js";
 import { ServerClock } from "./clock.js";
+import { newView, pin } from "./view.js";
 import { Hues } from "./hues.js";
 import { Model } from "./model.js";
-import { phaseKey, spanKey } from "./layout.js";
 import { Stream } from "./stream.js";
 import { setAttr, setShown, setText } from "./dom.js";
 import { recall, remember, wireTheme } from "./theme.js";
-import { Header, outcome, title } from "./header.js";
+import { Header, NOTE_MS, outcome, title } from "./header.js";
 import { Summary } from "./summary.js";
+import { Address } from "./address.js";
+import { Lens } from "./lens.js";
 import { Strip } from "./strip.js";
 import { Timeline } from "./timeline.js";
 import { Active, BurnChart, Problems } from "./cards.js";
 import { Detail } from "./detail.js";
+import { Filters } from "./filters.js";
+import { Tabs } from "./tabs.js";
+import { Playback } from "./playback.js";
+import { Agents } from "./agents.js";
+import { Tokens, Tools } from "./usage.js";
 import { actionFor, fillHelp } from "./keys.js";
+import { Moves } from "./moves.js";
 
 const TICK_MS = 250; // clocks and growing bars
-const SLOW_DRAW_MS = 500; // the strip and the chart, which cost more
+const SLOW_DRAW_MS = 500; // the strip, the chart and the tables, which cost more
+const REPLAY_DRAW_MS = 100; // the same while a replay plays
 const NARROW = "(max-width: 760px)";
 
 export class Page {
@@ -28,25 +37,38 @@ export class Page {
     this.lastEvent = 0; // client clock
     this.away = 0; // the line reached when the connection was lost
     this.slowDrawn = 0;
-    // What the user chose. changes counts what the layout depends on.
-    this.view = { selected: "", collapsed: new Map(), hideDone: false, find: "", follow: true, path: true, changes: 0 };
     this.bare = recall("keys", "on") === "on";
     const find = (id) => document.getElementById(id);
     this.find = find;
-    const open = (span) => this.openSpan(span);
+    this.view = newView();
+    this.address = new Address((view) => this.restore(view));
+    Object.assign(this.view, this.address.read());
+    this.playback = new Playback(this);
+    this.lens = new Lens(this.view, { moment: () => this.playback.moment(), held: () => this.setFollow(false), changed: () => this.changed() });
+    this.moves = new Moves(this);
+    const open = (span) => this.moves.openSpan(span);
     this.header = new Header(find, { retry: () => this.stream.retry() });
     this.summary = new Summary(find);
-    this.strip = new Strip(find("strip"));
+    this.strip = new Strip(find("strip"), { lens: this.lens, seek: (at) => this.playback.seek(at) });
     this.timeline = new Timeline(find, {
       select: (key) => this.select(key),
-      toggle: (row) => this.toggle(row),
+      toggle: (row) => this.moves.toggle(row),
       touched: () => this.setFollow(false),
       redraw: () => this.changed(),
+      lens: this.lens,
+      fitRow: (row) => this.moves.fit(row.key),
     });
     this.problems = new Problems(find, { open });
     this.burn = new BurnChart(find);
     this.active = new Active(find, { open });
     this.detail = new Detail(find);
+    this.filters = new Filters(find, { view: this.view, changed: () => this.rearranged(), next: (by, how) => this.moves.nextMatch(by, how) });
+    this.tabs = new Tabs(find, { show: (name) => this.show(name) });
+    this.panels = {
+      agents: new Agents(find, { select: (key) => this.select(key), changed: () => this.rearranged() }),
+      tools: new Tools(find, { open }),
+      tokens: new Tokens(find, { open: (row) => (row.span ? open(row.span) : this.moves.openPhase(row.phase)) }),
+    };
     this.wire();
     this.resize();
     this.stream = new Stream({
@@ -59,14 +81,8 @@ export class Page {
 
   wire() {
     const { find } = this;
-    find("follow").addEventListener("click", () => this.act("follow"));
-    find("path-on").addEventListener("click", () => this.act("path"));
-    find("hide-done").addEventListener("click", () => this.act("hide"));
-    find("help-open").addEventListener("click", () => this.act("help"));
-    find("find").addEventListener("input", (event) => {
-      this.view.find = event.target.value;
-      this.changed();
-    });
+    const acts = { follow: "follow", "path-on": "path", "hide-done": "hide", "help-open": "help", pause: "pause", replay: "replay" };
+    for (const [id, act] of Object.entries(acts)) find(id).addEventListener("click", () => this.act(act));
     const bare = find("bare-keys");
     bare.checked = this.bare;
     bare.addEventListener("change", () => {
@@ -77,10 +93,11 @@ export class Page {
     addEventListener("keydown", (event) => {
       const at = event.target;
       if (find("help").open) return; // the dialog has its own keys
-      const typing = at.matches?.("input:not([type=checkbox]), textarea, select");
-      const inGrid = at.closest?.(".rows") != null || (at === document.body && !this.narrow);
-      const act = actionFor(event, { typing, inGrid, bare: this.bare });
-      if (act && this.act(act) !== false) event.preventDefault();
+      const typing = at.matches?.("input:not([type=checkbox], [type=range]), textarea, select");
+      const control = at.closest?.("button, input, select, a") != null;
+      const inGrid = at.closest?.("#scroll") != null || (at === document.body && !this.narrow);
+      const act = actionFor(event, { typing, control, inGrid, bare: this.bare });
+      if (act && this.act(act, event) !== false) event.preventDefault();
     });
     const sizes = new ResizeObserver(() => this.resize());
     sizes.observe(document.body);
@@ -95,9 +112,18 @@ export class Page {
   // take folds nothing: it puts a delta into the model. Drawing waits for a frame,
   // except for the first one, which whoever waits for the page waits for.
   take(delta) {
+    if (delta.now_ms) this.clock.sample(delta.now_ms);
+    if (this.playback.still) {
+      if (!this.playback.held.add(delta, this.model.rev)) return false;
+      this.changed();
+      return true;
+    }
+    return this.absorb(delta);
+  }
+
+  absorb(delta) {
     const before = this.model.rev;
     const first = this.model.version === 0;
-    if (delta.now_ms) this.clock.sample(delta.now_ms);
     if (!this.model.apply(delta)) return false;
     this.hues.learn(this.model.phases.map((p) => p.name));
     const client = Date.now();
@@ -106,15 +132,21 @@ export class Page {
     const says = title(this.model);
     if (document.title !== says) document.title = says;
     this.announce();
-    if (first) {
+    if (!first) this.changed();
+    else {
+      if (this.view.replay !== null) this.playback.stand();
       this.draw();
+      if (this.view.selected && !this.playback.moment().live) this.timeline.reveal(this.view.selected, { focus: false });
       setAttr(document.documentElement, "data-caught-up", "true");
-    } else this.changed();
+    }
     return true;
   }
 
   connected(stream) {
-    if (stream.state === "ended") this.model.close();
+    if (stream.state === "ended") {
+      if (this.playback.still) this.playback.held.closed = true;
+      else this.model.close();
+    }
     if (stream.state === "offline") {
       this.clock.hold();
       if (!this.away) this.away = this.model.rev;
@@ -139,6 +171,14 @@ export class Page {
     setText(this.find("say"), says);
   }
 
+  // say shows a few words for a moment, and has them read out.
+  say(words) {
+    this.header.says(words, Date.now());
+    setText(this.find("say"), words);
+    setTimeout(() => this.changed(), NOTE_MS + 50);
+    this.changed();
+  }
+
   // changed asks for one drawing in the next frame.
   changed() {
     if (this.asked || document.hidden) return;
@@ -149,50 +189,79 @@ export class Page {
     });
   }
 
+  // rearranged is changed where what the tables show is another.
+  rearranged() {
+    this.slowDrawn = 0;
+    this.changed();
+  }
+
   // frame is the moment that is drawn: everything the parts need, computed once.
   frame() {
-    const { model } = this;
-    const { run } = model;
-    const live = run !== null && !model.ended;
-    const start = run?.start_ms ?? 0;
-    const now = live || !run ? this.clock.now() : run.end_ms || start + (run.wall_ms ?? 0);
-    const elapsed = !run || !start ? 0 : live ? Math.max(0, now - start) : (run.wall_ms ?? Math.max(0, now - start));
+    const moment = this.playback.moment();
+    const { replaying } = moment;
     return {
-      model, live, start, now, elapsed, hues: this.hues, view: this.view, narrow: this.narrow,
-      connection: this.stream, clientNow: Date.now(), lastEvent: this.lastEvent, caughtUp: model.version > 0,
-      frozen: !live || this.stream.state === "offline",
+      ...moment, model: this.playback.modelAt(moment), whole: this.model, domain: this.lens.shown(), hues: this.hues, view: this.view, tab: this.view.tab,
+      narrow: this.narrow, width: this.stripWidth, paused: this.playback.paused, held: this.playback.held.count(this.model.rev), connection: this.stream,
+      clientNow: Date.now(), lastEvent: this.lastEvent, caughtUp: this.model.version > 0,
+      frozen: !moment.live || this.playback.paused || (replaying ? !this.playback.transport.playing : this.stream.state === "offline"),
     };
   }
 
   draw() {
     if (!this.stream) return;
     const frame = this.frame();
+    const { model, live, replaying } = frame;
+    this.tabs.draw(frame);
+    this.playback.transport.draw(frame);
     this.header.draw(frame);
     this.summary.draw(frame);
-    this.timeline.draw(frame);
+    this.strip.drawLens(frame);
+    if (frame.tab === "timeline") this.timeline.draw({ ...frame });
+    else this.timeline.arrange(frame);
+    this.filters.draw(frame, this.timeline.plan.hits);
     this.problems.draw(frame);
     this.detail.draw(frame);
     this.active.draw(frame);
-    if (frame.model.run) this.burn.draw(frame);
-    const grown = this.slowVersion !== this.model.version || frame.live;
-    if (this.slowDrawn === 0 || (grown && (!frame.live || frame.clientNow - this.slowDrawn >= SLOW_DRAW_MS))) {
+    if (model.run) this.burn.draw(frame);
+    const grown = this.slowVersion !== model.version || live || replaying || this.slowTab !== frame.tab;
+    const pause = replaying ? REPLAY_DRAW_MS : SLOW_DRAW_MS;
+    const due = this.slowDrawn === 0 || this.slowTab !== frame.tab || !(live || replaying) || frame.clientNow - this.slowDrawn >= pause;
+    if (this.slowDrawn === 0 || (grown && due)) {
       this.slowDrawn = frame.clientNow;
-      this.slowVersion = this.model.version;
-      this.strip.draw({ ...frame, width: this.stripWidth });
+      this.slowVersion = model.version;
+      this.slowTab = frame.tab;
+      this.strip.draw(frame);
       this.burn.drawLine(frame);
+      if (model.run) this.panels[frame.tab]?.draw(frame);
+    } else if (grown && !this.timer && !this.late) { // the last of a replay's moments is drawn too
+      this.late = setTimeout(() => {
+        this.late = 0;
+        this.changed();
+      }, pause);
     }
-    setAttr(this.find("follow"), "aria-pressed", this.view.follow);
-    setShown(this.find("follow"), frame.live);
-    setAttr(this.find("path-on"), "aria-pressed", this.view.path);
-    setShown(this.find("path-on"), frame.model.path.length > 0 && !this.narrow);
-    setAttr(this.find("hide-done"), "aria-pressed", this.view.hideDone);
+    this.drawButtons(frame);
+    if (!this.playback.transport.playing) this.address.note(this.view);
     this.tick(frame);
+  }
+
+  drawButtons({ whole, model, live, replaying, tab }) {
+    const { find, view } = this;
+    const running = whole.run !== null && !whole.ended;
+    setShown(find("pause"), running && !replaying);
+    setAttr(find("pause"), "aria-pressed", this.playback.paused);
+    setShown(find("replay"), whole.run !== null && !running && !replaying && !whole.empty);
+    setAttr(find("problems"), "aria-live", replaying ? "off" : null); // the past is no news
+    setAttr(find("follow"), "aria-pressed", view.follow);
+    setShown(find("follow"), live && tab === "timeline");
+    setAttr(find("path-on"), "aria-pressed", view.path);
+    setShown(find("path-on"), model.path.length > 0 && !this.narrow && tab === "timeline");
   }
 
   // tick keeps the clocks going while there is something that grows, or a line
   // that can come back.
   tick(frame) {
-    const wanted = !document.hidden && !(frame.model.ended && this.stream.state !== "offline");
+    const ended = this.model.ended && this.stream.state !== "offline";
+    const wanted = !document.hidden && !ended;
     if (wanted && !this.timer) {
       this.timer = setInterval(() => {
         if (document.hidden) this.tick(frame);
@@ -215,93 +284,67 @@ export class Page {
     this.changed();
   }
 
+  // restore takes the view that an address has.
+  restore(view) {
+    const { changes } = this.view;
+    Object.assign(this.view, view, { changes: changes + 1 });
+    this.playback.transport.stop();
+    if (view.replay !== null) this.playback.stand();
+    else this.playback.move();
+    this.filters.restore();
+    this.moves.go(view.selected);
+    this.rearranged();
+  }
+
   select(key) {
     this.view.selected = key;
     this.changed();
   }
 
-  toggle(row) {
-    this.view.collapsed.set(row.key, row.expanded);
-    this.view.changes++;
+  show(tab) {
+    this.view.tab = tab;
     this.changed();
   }
 
   setFollow(on) {
     if (this.view.follow === on) return;
+    this.lens.shown(); // what is zoomed stays where it was
     this.view.follow = on;
     this.changed();
   }
 
-  // openSpan selects a span from elsewhere, opens what hides it and goes there. A
-  // span without a row is shown by its agent's row, where it has one.
-  openSpan(id) {
-    const span = this.model.spans.get(id);
-    if (!span) return;
-    const shown = this.model.rows.has(id) || !span.agent ? span : (this.model.spans.get(span.agent) ?? span);
-    for (const key of [phaseKey(shown.phase ?? ""), spanKey(shown.agent ?? "")]) this.view.collapsed.set(key, false);
-    this.view.changes++;
-    this.setFollow(false);
-    this.go(spanKey(id), spanKey(shown.id));
-  }
-
-  // go selects a key and shows the row that stands for it.
-  go(key, row = key) {
-    if (!key) return;
-    this.view.selected = key;
-    this.timeline.arrange(this.frame());
-    this.timeline.reveal(row);
-    this.changed();
-  }
-
-  act(name) {
-    const { view, timeline } = this;
-    const move = (by) => {
-      this.setFollow(false);
-      this.go(timeline.step(view.selected, by));
-    };
+  // act does what a key or a button asks for; false where it is not for this page.
+  act(name, event) {
+    const { view } = this;
     switch (name) {
-      case "down": return move(1);
-      case "up": return move(-1);
-      case "pageDown": return move(timeline.pageRows);
-      case "pageUp": return move(-timeline.pageRows);
-      case "first": return move(-Infinity);
-      case "last":
-        move(Infinity);
-        return this.setFollow(true);
-      case "open": case "close": return this.fold(name === "open");
-      case "nextPhase": case "previousPhase": return this.go(timeline.nextPhase(view.selected, name === "nextPhase" ? 1 : -1));
-      case "nextProblem": case "previousProblem":
-        return this.openSpan(this.problems.next(view.selected.slice(2), name === "nextProblem" ? 1 : -1));
-      case "find": return this.find("find").focus();
+      case "find": return this.filters.focus();
       case "hide":
         view.hideDone = !view.hideDone;
-        return this.changed();
+        return this.rearranged();
       case "path":
         view.path = !view.path;
         return this.changed();
       case "follow": return this.setFollow(!view.follow);
       case "help": return this.find("help").showModal();
+      case "pause": return this.playback.pause();
+      case "replay": return view.replay === null ? this.playback.startReplay() : this.playback.leaveReplay();
+      case "previousEvent": case "nextEvent": return this.playback.stepEvent(name === "nextEvent" ? 1 : -1);
+      case "tab": return this.show(this.tabs.tabs[event.key - 1].name);
+      case "copy":
+        this.address.copy(view).then((done) => this.say(done ? "Link copied" : "The link is in the address bar"));
+        return undefined;
+      case "pin":
+        if (!view.selected.startsWith("s:")) return undefined;
+        pin(view, view.selected);
+        return this.changed();
       case "escape": return this.escape();
     }
-    return false;
-  }
-
-  // fold is what Right and Left do in a tree.
-  fold(open) {
-    const row = this.timeline.rowOf(this.view.selected);
-    if (!row) return;
-    if (row.expandable && row.expanded !== open) this.toggle(row);
-    else if (open && row.expandable) this.go(this.timeline.step(row.key, 1));
-    else if (!open && row.parent) this.go(row.parent);
+    return this.moves.act(name);
   }
 
   escape() {
-    const box = this.find("find");
-    if (this.view.find || document.activeElement === box) {
-      box.value = "";
-      box.blur();
-      this.view.find = "";
-    } else this.view.selected = "";
-    this.changed();
+    if (this.filters.clear()) return this.rearranged();
+    if (this.view.replay !== null) return this.playback.leaveReplay();
+    return this.select("");
   }
 }

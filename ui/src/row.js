@@ -12,6 +12,8 @@ const LEAST = 2; // px that the shortest bar is wide
 const INDENT = 12; // px for each level below an agent
 const MOST_EARLIER = 12; // earlier attempts that are drawn
 const CHAR_WIDTH = 6;
+const LABELLED = 90; // px from which a bar has its name in it, where one has zoomed
+const BEYOND = 24; // px outside of the lane at which a bar may as well end
 
 // number gives a count, a dash where there is nothing.
 const number = (n) => (n ? compact(n) : DASH);
@@ -29,9 +31,11 @@ export class RowView {
     this.lane = el("div", "lane");
     this.bar = el("div", "bx");
     this.past = el("div", "past");
+    this.inside = el("span", "in");
     this.text = el("span", "lb");
     const head = el("span", "nm", this.toggle, this.swatch, this.glyph, this.name, this.note);
-    this.lane.append(this.past, this.bar, this.text);
+    this.lane.append(this.past, this.bar, this.inside, this.text);
+    setAttr(this.inside, "aria-hidden", "true");
     this.head = head;
     this.node = el("div", "row", el("div", "cols", head, this.time, this.tokens, this.tools), this.lane);
     setAttr(this.toggle, "aria-hidden", "true");
@@ -47,9 +51,10 @@ export class RowView {
     const grouped = row.alone || !row.id;
     const state = span ? span.state : (phase?.state ?? "running");
     this.key = row.key;
-    setClass(this.node, `row ${grouped ? "grp" : "agent"} ${state}${span && span.is_agent === false ? " plain" : ""}`);
+    setClass(this.node, `row ${grouped ? "grp" : "agent"} ${state}${span && span.is_agent === false ? " plain" : ""}${row.pinned ? " pinned" : ""}`);
     setStyle(this.node, "transform", `translateY(${row.top}px)`);
     setStyle(this.node, "--c", `var(${hues.of(row.phase)})`);
+    setStyle(this.node, "--on", `var(${hues.of(row.phase)}-on)`);
     setAttr(this.node, "data-span-id", row.id || null);
     setAttr(this.node, "data-phase", grouped ? row.phase : null);
     setAttr(this.node, "data-state", state);
@@ -72,11 +77,12 @@ export class RowView {
     setText(this.time, open ? clock(ms) : stopwatch(ms));
   }
 
-  drawPhase(row, phase, { model, now, start }, x) {
+  drawPhase(row, phase, { model, now, start, width }, x) {
     setAttr(this.head, "title", null);
     setText(this.name, phase ? phaseLabel(row.phase) : "Agents");
     this.past.replaceChildren();
     setText(this.text, "");
+    setText(this.inside, "");
     if (!phase) { // agents outside of every phase; sums of them come from nowhere
       setText(this.note, "");
       for (const cell of [this.time, this.tokens, this.tools]) setText(cell, DASH);
@@ -93,7 +99,7 @@ export class RowView {
     setClass(this.bar, "band");
     if (phase.start_ms) {
       const end = phase.state === "done" ? phase.end_ms || phase.start_ms + phase.wall_ms : now;
-      this.place(x(phase.start_ms - start), x(end - start));
+      this.place(this.bar, x(phase.start_ms - start), x(end - start), width);
     }
     const says = phase.start_ms ? `${phase.state}, began ${clock(phase.start_ms - start)}, ${spoken(phaseLasted(phase, now))}` : "queued";
     const counts = phase.agents ? `, ${phase.ended} of ${plural(phase.agents, "agent")} ended` : "";
@@ -101,14 +107,15 @@ export class RowView {
     setAttr(this.lane, "aria-label", says + counts + failed);
   }
 
-  drawSpan(row, span, phase, { model, now, start, width }, x) {
+  drawSpan(row, span, phase, { model, now, start, width, zoomed }, x) {
     const name = clip(span.name);
     if (row.alone) {
       setText(this.name, phaseLabel(row.phase));
       setText(this.note, name);
     } else {
       setText(this.name, name);
-      setText(this.note, span.attempts > 1 ? `\u00d7${span.attempts}` : "");
+      const folded = row.expandable && !row.expanded ? `${row.below} below` : "";
+      setText(this.note, [span.attempts > 1 ? `\u00d7${span.attempts}` : "", folded].filter(Boolean).join(", "));
     }
     setAttr(this.head, "title", name.length > 20 || row.alone ? name : null);
     const begun = Boolean(span.start_ms);
@@ -120,24 +127,40 @@ export class RowView {
     const from = begun ? span.start_ms : span.queued_ms;
     setShown(this.bar, Boolean(from));
     setClass(this.bar, begun ? `bx ${span.state}` : "bx wait");
-    if (from) this.place(x(from - start), x((begun ? spanEnd(span, now) : span.end_ms || now) - start));
-    this.drawEarlier(span, start, x);
-    this.drawText(span, from ? x(from - start) : 0, from ? x(spanEnd(span, now) - start) : 0, { model, now, width });
-    setAttr(this.lane, "aria-label", describe(span, this.text.textContent, { now, start }));
+    const left = from ? x(from - start) : 0;
+    const right = from ? x((begun ? spanEnd(span, now) : span.end_ms || now) - start) : 0;
+    if (from) this.place(this.bar, left, right, width);
+    this.drawEarlier(span, start, x, width);
+    this.drawInside(zoomed && begun ? name : "", span.state, Math.max(0, left), Math.min(width, right));
+    this.drawText(span, left, right, { model, now, width });
+    const said = describe(span, this.text.textContent, { now, start });
+    setAttr(this.lane, "aria-label", this.inside.firstChild ? `${name}: ${said}` : said); // what is seen is in what is heard
   }
 
-  place(left, right) {
-    setStyle(this.bar, "left", px(left));
-    setStyle(this.bar, "width", px(Math.max(LEAST, right - left)));
+  // place puts a bar in the lane. What is far outside is cut off, so that no box is
+  // as wide as a whole run that was zoomed into.
+  place(bar, left, right, width) {
+    const cut = (v) => Math.max(-BEYOND, Math.min(width + BEYOND, v));
+    const from = cut(left);
+    setStyle(bar, "left", px(from));
+    setStyle(bar, "width", px(Math.max(LEAST, cut(right) - from)));
   }
 
-  drawEarlier(span, start, x) {
+  // drawInside writes the name into the part of the bar that is in view.
+  drawInside(name, state, left, right) {
+    const says = right - left > LABELLED ? name : "";
+    setText(this.inside, says);
+    if (!says) return;
+    setClass(this.inside, `in ${state}`);
+    setStyle(this.inside, "left", px(left));
+    setStyle(this.inside, "max-width", px(right - left - 8));
+  }
+
+  drawEarlier(span, start, x, width) {
     const past = (span.earlier ?? []).slice(-MOST_EARLIER);
     keep(this.past, past.length, () => el("div", "bx earlier"));
     past.forEach((one, i) => {
-      const bar = this.past.children[i];
-      setStyle(bar, "left", px(x(one.start_ms - start)));
-      setStyle(bar, "width", px(Math.max(LEAST, x(one.end_ms - start) - x(one.start_ms - start))));
+      this.place(this.past.children[i], x(one.start_ms - start), x(one.end_ms - start), width);
     });
   }
 
@@ -155,6 +178,7 @@ export class RowView {
     const rather = span.state === "stalled" || span.state === "queued"; // their right end moves
     const before = rather ? left > wide : after < wide && left > wide;
     const within = !before && after < wide;
+    if (right < 0 || left > width) says = ""; // beside a bar that is not in view
     setText(this.text, says);
     setClass(this.text, before || within ? `${look} l` : look);
     setStyle(this.text, "left", px(before ? left : Math.max(left + LEAST, right)));

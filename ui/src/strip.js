@@ -1,10 +1,13 @@
-// The strip: phases and the number of open agents on the run's clock.
+// The strip: phases and the number of open agents on the run's clock. It always
+// shows the whole run, and in it the part that the lanes show.
 
 import { clock, stopwatch } from "./format.js";
 import { phaseLabel } from "./hues.js";
 import { phaseLasted } from "./model.js";
 import { concurrency, runs } from "./concurrency.js";
-import { extent, ticks } from "./axis.js";
+import { ticks } from "./axis.js";
+import { brushed, gripAt } from "./brush.js";
+import { drag } from "./gestures.js";
 
 const HEIGHT = 54;
 const TOP = 15;
@@ -13,18 +16,84 @@ const BINS = 1000;
 const CHAR = 6; // px of a character of 11 px, for what fits
 
 export class Strip {
-  constructor(box) {
+  // lens is what the lanes show; seek goes to a moment in replay.
+  constructor(box, { lens, seek }) {
     this.box = box;
+    this.reach = 0;
+    this.width = 0;
+    this.marker = null; // px
     const svg = d3.select(box).append("svg").attr("role", "img");
     this.svg = svg;
     svg.append("rect").attr("class", "ground").attr("y", TOP).attr("height", FLOOR - TOP).attr("rx", 3);
     for (const part of ["bands", "areas", "edges", "labels", "marks"]) this[part] = svg.append("g");
     this.needle = svg.append("line").attr("class", "needle").attr("y1", TOP - 2).attr("y2", HEIGHT - 12);
     this.waiting = svg.append("text").attr("class", "q").attr("y", HEIGHT - 20);
+    this.shades = [0, 1].map(() => svg.append("rect").attr("class", "shade").attr("y", TOP).attr("height", FLOOR - TOP));
+    this.view = svg.append("rect").attr("class", "view").attr("y", TOP - 1).attr("height", FLOOR - TOP + 2).attr("rx", 2);
+    this.knob = svg.append("rect").attr("class", "knob").attr("width", 10).attr("height", 10).attr("rx", 2).attr("y", TOP - 5);
+    this.lens = lens;
+    this.wire(seek);
   }
 
-  draw({ model, now, start, elapsed, live, hues, narrow, width }) {
-    const reach = extent(elapsed, live);
+  wire(seek) {
+    const { lens, box } = this;
+    const place = (event) => event.clientX - box.getBoundingClientRect().left;
+    const time = (event) => Math.max(0, Math.min(this.reach, (place(event) / Math.max(1, this.width)) * this.reach));
+    const grip = (event) => gripAt(place(event), { view: this.viewAt(), marker: this.marker });
+    const begin = (event) => {
+      if (!(this.reach > 0)) return null;
+      event.preventDefault(); // no text is selected on the way
+      return { grip: grip(event), from: time(event), domain: lens.shown() };
+    };
+    drag(box, {
+      begin,
+      move: (event, what) => {
+        if (what.grip === "marker") seek(time(event));
+        else lens.set(brushed(what.grip, what.domain, what.from, time(event)));
+      },
+      end: (event, what, moved) => {
+        if (moved) return;
+        if (this.marker !== null) seek(time(event));
+        else if (what.grip === "new" && what.domain) lens.centre([time(event), time(event)], "");
+      },
+    });
+    box.addEventListener("dblclick", () => lens.fitAll());
+    box.addEventListener("pointermove", (event) => {
+      box.dataset.grip = grip(event);
+    }, { passive: true });
+  }
+
+  // viewAt gives where the part that the lanes show stands, in px, or null.
+  viewAt() {
+    const domain = this.lens.shown();
+    const scale = this.width / Math.max(1, this.reach);
+    return domain && [domain[0] * scale, domain[1] * scale];
+  }
+
+  // drawLens is cheap, and done with every frame: the user's hand is on it.
+  drawLens({ reach, elapsed, replaying, width }) {
+    this.reach = reach;
+    this.width = width;
+    const view = this.viewAt();
+    const at = (elapsed / Math.max(1, reach)) * width;
+    this.marker = replaying ? at : null;
+    const drawn = [at, width, ...(view ?? [])].map((v) => v.toFixed(1)).join() + replaying;
+    if (drawn === this.drawn) return;
+    this.drawn = drawn;
+    const show = (node, shown) => node.attr("visibility", shown ? "visible" : "hidden");
+    show(this.view, view);
+    for (const shade of this.shades) show(shade, view);
+    if (view) {
+      const [left, right] = [Math.max(0, view[0]), Math.min(width, view[1])];
+      this.view.attr("x", left).attr("width", Math.max(2, right - left));
+      this.shades[0].attr("x", 0).attr("width", left);
+      this.shades[1].attr("x", right).attr("width", Math.max(0, width - right));
+    }
+    this.needle.attr("x1", at).attr("x2", at);
+    show(this.knob.attr("x", at - 5), replaying);
+  }
+
+  draw({ model, now, start, elapsed, reach, live, hues, narrow, width }) {
     const x = d3.scaleLinear([0, reach], [0, width]);
     const begun = model.phases.filter((p) => p.start_ms);
     const from = (p) => Math.max(0, p.start_ms - start);
@@ -54,7 +123,7 @@ export class Strip {
       .attr("x1", (p) => x(from(p))).attr("x2", (p) => x(from(p))).attr("y1", 2).attr("y2", FLOOR);
     this.drawLabels(begun, { x, from, width, narrow, now });
 
-    this.needle.attr("x1", x(elapsed)).attr("x2", x(elapsed)).attr("visibility", model.run ? "visible" : "hidden");
+    this.needle.attr("visibility", model.run ? "visible" : "hidden");
     const next = model.phases.find((p) => !p.start_ms);
     const says = next && live ? `${phaseLabel(next.name, true)} queued` : "";
     this.waiting.attr("x", x(elapsed) + 8).text(says.length * CHAR < width - x(elapsed) - 8 ? says : "");

@@ -47,7 +47,7 @@ export class Summary {
     else if (model.empty) this.put("complete", DASH, live ? "no plan yet" : "");
     else this.put("complete", `${ended} done`, `${t.agents} seen`);
     this.put("active", String(t.running), t.queued ? `${t.running === 1 ? "agent" : "agents"}, ${t.queued} queued` : t.running === 1 ? "agent" : "agents");
-    this.put("tokens", compact(t.tokens), burn && t.tokens ? burnText(burn, live) : "");
+    this.put("tokens", compact(t.tokens), burn && t.tokens !== 0 ? burnText(burn, live) : "");
     this.put("tools", compact(t.tool_uses), t.tool_errors ? `${compact(t.tool_errors)} failed` : "");
     const { errors, stalled } = counted(t);
     setShown(this.cells.problems.cell, errors + stalled > 0);

@@ -2,12 +2,14 @@
 
 import { setAttr, setShown, setStyle, setText } from "./dom.js";
 import { layout, pathRows, rowAt, spanKey } from "./layout.js";
-import { extent, ticks } from "./axis.js";
+import { ticks } from "./axis.js";
+import { wireLanes } from "./gestures.js";
 import { RowView } from "./row.js";
 
 const SPARE = 6; // rows beyond each edge of the view
 const REST = 12; // a layout may take a twelfth of the time
 const STILL = 64; // running bars in view above which none moves
+const LEAST_GAP = 2; // px of the critical path that belong to a phase and are drawn
 const SIZES = {
   mouse: { row: 17, group: 21 },
   touch: { row: 40, group: 40 },
@@ -19,12 +21,14 @@ export class Timeline {
     this.grid = find("grid");
     this.scroll = find("scroll");
     this.body = find("rows");
+    this.top = find("pins");
     this.ticks = find("ticks");
     this.over = find("over");
     this.empty = find("empty");
     this.shown = new Map(); // row views in view, by key
     this.spare = [];
-    this.plan = { rows: [], height: 0, index: new Map() };
+    this.plan = { rows: [], pins: 0, height: 0, index: new Map(), hits: [] };
+    this.x = null; // the scale that was drawn
     this.planned = ""; // what the plan was made from: the user's part, and the model's
     this.plannedShape = "";
     this.restUntil = 0;
@@ -33,24 +37,30 @@ export class Timeline {
     this.wire(actions);
   }
 
-  wire({ select, toggle, touched, redraw }) {
+  wire({ select, toggle, touched, redraw, lens, fitRow }) {
     const rowOf = (event) => this.rowOf(event.target.closest(".row")?.dataset.key);
-    this.body.addEventListener("click", (event) => {
-      const row = rowOf(event);
+    const timeAt = (place) => (this.x ? this.x.invert(place - this.ticks.getBoundingClientRect().left) : 0);
+    wireLanes({ scroll: this.scroll, ticks: this.ticks, timeAt, width: () => this.width, lens });
+    this.scroll.addEventListener("click", (event) => {
+      const row = rowOf(event); // of a pin too
       if (!row) return;
       if (row.expandable && (event.target.closest(".tw") || this.sizes === SIZES.narrow)) toggle(row);
       select(row.key);
       this.focusSoon = true;
     });
-    this.body.addEventListener("dblclick", (event) => {
+    this.scroll.addEventListener("dblclick", (event) => {
       const row = rowOf(event);
-      if (row?.expandable && !event.target.closest(".tw")) toggle(row);
+      if (!row || event.target.closest(".tw")) return;
+      if (event.target.closest(".bx, .band, .in")) fitRow(row);
+      else if (event.target.closest(".lane")) lens.fitAll();
+      else if (row.expandable) toggle(row);
     });
     this.scroll.addEventListener("scroll", redraw, { passive: true });
     addEventListener("scroll", redraw, { passive: true });
     for (const kind of ["wheel", "touchmove"]) {
-      this.scroll.addEventListener(kind, () => {
-        if (this.scroll.scrollHeight > this.scroll.clientHeight) touched();
+      this.scroll.addEventListener(kind, (event) => {
+        const zooms = event.ctrlKey || event.metaKey || event.shiftKey; // the lens lets go where it does something
+        if (!zooms && this.scroll.scrollHeight > this.scroll.clientHeight) touched();
       }, { passive: true });
     }
     this.scroll.addEventListener("pointerdown", (event) => {
@@ -70,15 +80,18 @@ export class Timeline {
 
   // arrange lays the rows out anew where they can have changed: at once when the
   // user did it; when the run did, not more often than the work it is allows.
-  arrange({ model, view, narrow, live }) {
-    const planned = [view.changes, narrow, view.find, view.hideDone].join(" ");
-    const shape = [model.shape, view.hideDone || view.find ? model.version : 0].join(" ");
+  arrange({ model, view, narrow, live, replaying }) {
+    const planned = [view.changes, narrow, view.find, view.hideDone, [...view.states].join(), view.pins.join()].join(" ");
+    const filtered = view.hideDone || view.find || view.states.size > 0;
+    const shape = [model.shape, filtered ? model.version : 0].join(" ");
     const began = performance.now();
-    if (planned === this.planned && (shape === this.plannedShape || (live && began < this.restUntil))) return;
+    if (planned === this.planned && (shape === this.plannedShape || (live && !replaying && began < this.restUntil))) return;
     this.planned = planned;
-    this.plannedShape = shape;
+    this.plannedShape = shape; // in replay at once: what is not there any more has no row
     this.plan = layout(model, { ...view, ...this.sizes, fold: narrow });
     setStyle(this.body, "height", `${this.plan.height}px`);
+    setStyle(this.top, "height", `${this.plan.pins * this.sizes.row}px`);
+    setShown(this.top, this.plan.pins > 0);
     setAttr(this.scroll, "aria-rowcount", this.plan.rows.length + 1);
     const took = performance.now() - began;
     this.restUntil = began + took * REST;
@@ -93,14 +106,17 @@ export class Timeline {
     if (!this.width) this.resize(frame.narrow);
     this.arrange(frame);
     if (view.follow && live) this.follow(model);
-    const reach = extent(frame.elapsed, live);
-    const x = d3.scaleLinear([0, reach], [0, this.width - (frame.narrow ? 0 : 8)]);
+    const domain = frame.domain ?? [0, frame.reach];
+    const x = d3.scaleLinear(domain, [0, this.width - (frame.narrow ? 0 : 8)]);
+    this.x = x;
     frame.width = this.width;
+    frame.zoomed = frame.domain !== null;
     const { rows } = this.plan;
     // Exactly one row can be reached with Tab: the selected one, else the first.
     frame.focusKey = this.plan.index.has(view.selected) ? view.selected : rows[0]?.key;
     this.window(frame, x);
-    this.drawAxis(frame, x, ticks(0, reach, this.width, frame.narrow ? 60 : 64));
+    this.drawAxis(frame, x, ticks(...domain, this.width, frame.narrow ? 60 : 64));
+    this.ticks.classList.toggle("zoomed", frame.zoomed);
     this.drawPath(frame, x);
   }
 
@@ -109,7 +125,10 @@ export class Timeline {
     if (this.pathOf?.plan !== this.plan || this.pathOf.version !== model.version) {
       this.pathOf = { plan: this.plan, version: model.version, steps: pathRows(model, this.plan) };
     }
-    const steps = view.path && !narrow ? this.pathOf.steps : [];
+    // What a phase itself took between two agents is often a moment: no line goes up
+    // to its row for less than can be seen.
+    const seen = ({ row, from, to }) => row.id || x(to) - x(from) >= LEAST_GAP;
+    const steps = view.path && !narrow ? this.pathOf.steps.filter(seen) : [];
     setShown(this.path, steps.length > 0);
     if (steps.length === 0) return;
     // The element is as high as the view, not as the list, which can be endless.
@@ -124,18 +143,19 @@ export class Timeline {
   // window draws the rows that are in view, and the one that has the focus
   // wherever it is: an element that goes would lose it.
   window(frame, x) {
-    const { rows } = this.plan;
+    const { rows, pins } = this.plan;
     const box = this.body.getBoundingClientRect();
     const port = this.scroll.getBoundingClientRect();
     const top = Math.max(port.top, 0) - box.top;
     const bottom = Math.min(port.bottom, innerHeight) - box.top;
     const wanted = new Set();
-    if (rows.length) {
-      const first = Math.max(0, rowAt(rows, top) - SPARE);
-      const last = Math.min(rows.length - 1, rowAt(rows, Math.max(top, bottom)) + SPARE);
+    for (let i = 0; i < pins; i++) wanted.add(i);
+    if (rows.length > pins) {
+      const first = Math.max(pins, rowAt(rows, top, pins) - SPARE);
+      const last = Math.min(rows.length - 1, rowAt(rows, Math.max(top, bottom), pins) + SPARE);
       for (let i = first; i <= last; i++) wanted.add(i);
-      wanted.add(this.plan.index.get(frame.focusKey));
     }
+    if (rows.length) wanted.add(this.plan.index.get(frame.focusKey));
     const order = [...wanted].sort((a, b) => a - b);
     const keys = new Set(order.map((i) => rows[i].key));
     for (const [key, row] of this.shown) {
@@ -144,9 +164,14 @@ export class Timeline {
       this.spare.push(row);
       row.node.remove();
     }
-    let cursor = this.body.firstChild;
+    let list = this.top;
+    let cursor = list.firstChild;
     let moving = 0;
     for (const i of order) {
+      if (i >= pins && list === this.top) {
+        list = this.body;
+        cursor = list.firstChild;
+      }
       let row = this.shown.get(rows[i].key);
       if (!row) {
         row = this.spare.pop() ?? new RowView();
@@ -154,7 +179,7 @@ export class Timeline {
       }
       row.draw(rows[i], i, frame, x);
       if (row.node === cursor) cursor = cursor.nextSibling;
-      else this.body.insertBefore(row.node, cursor); // in reading order
+      else list.insertBefore(row.node, cursor); // in reading order
       if (rows[i].id && frame.model.spans.get(rows[i].id).state === "running") moving++;
     }
     this.grid.classList.toggle("still", moving > STILL || frame.frozen);
@@ -166,20 +191,21 @@ export class Timeline {
 
   drawAxis({ model, elapsed, start, live }, x, marks) {
     const labels = d3.select(this.ticks).selectAll("span").data(marks).join("span").text((t) => t.label);
-    labels.style("left", (t) => `${x(t.at)}px`).classed("first", (t) => t.at === 0);
+    labels.style("left", (t) => `${x(t.at)}px`).classed("first", (t) => x(t.at) < 14)
+      .classed("last", (t) => x(t.at) > this.width - 24);
     const edges = model.phases.filter((p) => p.start_ms).slice(1).map((p) => ({ at: p.start_ms - start, look: "edge" }));
-    const lines = marks.slice(1).map((t) => ({ at: t.at, look: "mark" })).concat(edges);
+    const lines = marks.filter((t) => t.at > 0).map((t) => ({ at: t.at, look: "mark" })).concat(edges);
     if (live) lines.push({ at: elapsed, look: "now" });
     this.lines.selectAll("line").data(lines).join("line")
       .attr("class", (l) => l.look).attr("x1", (l) => x(l.at)).attr("x2", (l) => x(l.at)).attr("y1", 0).attr("y2", "100%");
   }
 
   // drawEmpty says why there is nothing to see.
-  drawEmpty({ model }) {
+  drawEmpty({ model, connection }) {
     const command = model.run?.command?.join(" ") ?? "";
     const [head, body] = this.empty.children;
     setText(head, model.ended ? "No event was recorded" : "Waiting for the first event");
-    setText(body, model.ended ? "The command ended without telemetry." : "obsrun is listening. The run appears here as soon as a span opens.");
+    setText(body, model.ended ? "The command ended without telemetry." : connection.state === "offline" ? "None had come when the connection was lost." : "obsrun is listening. The run appears here as soon as a span opens.");
     setShown(this.empty.children[2], command !== "");
     setText(this.empty.children[2], command.length > 200 ? `${command.slice(0, 200)}\u2026` : command);
   }
@@ -198,8 +224,9 @@ export class Timeline {
   // be seen below it.
   bring(row, room = 0) {
     const { scroll } = this;
-    const head = this.body.offsetTop;
-    const view = scroll.clientHeight - head;
+    if (row.pinned) return;
+    const head = this.body.getBoundingClientRect().top - scroll.getBoundingClientRect().top + scroll.scrollTop;
+    const view = scroll.clientHeight - head; // what the sticky heads leave
     if (row.top < scroll.scrollTop) scroll.scrollTop = row.top - row.height;
     else if (row.top + row.height + Math.min(room, this.plan.height - row.top - row.height) > scroll.scrollTop + view) {
       scroll.scrollTop = Math.min(row.top - row.height, row.top + row.height + room - view);

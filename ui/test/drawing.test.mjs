@@ -146,6 +146,23 @@ test("keys act only where they should", () => {
   assert.equal(actionFor(key("Escape"), { ...on, typing: true }), "escape");
   assert.equal(actionFor(key("l", { ctrlKey: true }), on), "");
   assert.equal(actionFor(key("q"), on), "");
+  assert.equal(actionFor(key(" "), on), "pause");
+  assert.equal(actionFor(key(" "), { ...on, control: true }), "", "there it presses the button");
   const keys = KEYS.flatMap((k) => k.keys);
   assert.equal(new Set(keys).size, keys.length, "no key does two things");
+});
+
+test("four keys go by their place, whatever they are called there", () => {
+  const on = { typing: false, inGrid: true, bare: true };
+  const press = (key, code, more = {}) => actionFor({ key, code, ...more }, on);
+  assert.equal(press("w", "KeyW"), "zoomIn");
+  assert.equal(press("z", "KeyW"), "zoomIn", "a French keyboard");
+  assert.equal(press("a", "KeyQ"), "", "and what is called a there");
+  assert.equal(press("D", "KeyD", { shiftKey: true }), "panRightFar");
+  assert.equal(press("+", "Equal", { shiftKey: true }), "zoomIn");
+  assert.equal(press("=", "Equal"), "zoomIn");
+  assert.equal(press("s", "KeyS", { ctrlKey: true }), "", "saving is the browser's");
+  assert.equal(press("n", "KeyN"), "nextMatch");
+  assert.equal(press("N", "KeyN", { shiftKey: true }), "previousMatch");
+  assert.equal(press("3", "Digit3"), "tab");
 });

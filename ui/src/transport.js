@@ -1,0 +1,81 @@
+// The transport of a replay: play, speed, seek, leave.
+
+import { clock } from "./format.js";
+import { setAttr, setShown, setText } from "./dom.js";
+
+const SPEEDS = [1, 2, 4, 8, 16];
+const LONGEST_MS = 250; // of a frame: while the tab is hidden the replay stands
+
+export class Transport {
+  // seek goes to a moment (ms since the run's start), leave ends the replay, state
+  // is called when it began or stopped to play.
+  constructor(find, { seek, leave, state }) {
+    this.box = find("transport");
+    this.button = find("play");
+    this.speedButton = find("speed");
+    this.range = find("seek");
+    this.at = find("play-at");
+    this.speed = 4;
+    this.playing = false;
+    this.seek = seek;
+    this.state = state;
+    this.button.addEventListener("click", () => this.toggle());
+    this.speedButton.addEventListener("click", () => {
+      this.speed = SPEEDS[(SPEEDS.indexOf(this.speed) + 1) % SPEEDS.length];
+      this.state();
+    });
+    this.range.addEventListener("input", () => {
+      this.stop();
+      seek(Number(this.range.value));
+    });
+    find("leave").addEventListener("click", leave);
+  }
+
+  toggle() {
+    if (this.playing) this.stop();
+    else this.play();
+  }
+
+  play() {
+    if (this.playing) return;
+    this.playing = true;
+    if (this.now >= this.length) this.seek(0); // once more from the beginning
+    let last = performance.now();
+    const step = (time) => {
+      if (!this.playing) return;
+      const at = this.now + Math.max(0, Math.min(LONGEST_MS, time - last)) * this.speed;
+      last = time;
+      if (at >= this.length) this.stop();
+      this.now = Math.min(at, this.length);
+      this.seek(this.now);
+      requestAnimationFrame(step);
+    };
+    requestAnimationFrame(step);
+    this.state();
+  }
+
+  stop() {
+    if (!this.playing) return;
+    this.playing = false;
+    this.state();
+  }
+
+  // know tells where the replay stands and how long it is, before anything is drawn.
+  know(now, length) {
+    this.now = now;
+    this.length = length;
+  }
+
+  draw({ replaying, elapsed, length }) {
+    setShown(this.box, replaying);
+    if (!replaying) return;
+    this.know(elapsed, length);
+    setText(this.button.firstChild, this.playing ? "Pause" : "Play");
+    setText(this.speedButton, `${this.speed}\u00d7`);
+    setAttr(this.speedButton, "aria-label", `Speed: ${this.speed} times`);
+    setAttr(this.range, "max", Math.round(length));
+    if (document.activeElement !== this.range || this.playing) this.range.value = String(Math.round(elapsed));
+    setAttr(this.range, "aria-valuetext", `${clock(elapsed)} of ${clock(length)}`);
+    setText(this.at, `${(elapsed / 1000).toFixed(1)} s of ${(length / 1000).toFixed(1)} s`);
+  }
+}
