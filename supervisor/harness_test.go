@@ -94,13 +94,6 @@ func (term *terminal) shown() string {
 	return string(term.seen)
 }
 
-// settled is all that was shown, once it holds text.
-func (term *terminal) settled(text string) string {
-	term.t.Helper()
-	term.expect(text)
-	return term.shown()
-}
-
 func (term *terminal) send(keys string) {
 	term.t.Helper()
 	_, err := term.master.WriteString(keys)

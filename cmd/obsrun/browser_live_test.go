@@ -236,7 +236,7 @@ func browseReconnect(t *testing.T, b *chromium) {
 	await(p, "Live", `probe.word()`)
 	p.sameAs(s)
 	assert.Zero(t, p.froms()[before])
-	assert.Len(t, look[[]string](p, `probe.problems()`), 1)
+	assert.Len(t, look[[]string](p, `probe.problems()`), 2, "that b3 failed was found out later")
 	s.tell(endedWell("c"))
 	p.sameAs(s)
 

@@ -85,7 +85,6 @@ type burrStep struct {
 
 type burrSpan struct {
 	span, step, failure string
-	counters            telemetry.Counters
 	tool                bool
 }
 

@@ -71,7 +71,6 @@ func (u usage) view() Usage {
 type account struct {
 	source string
 	now    usage // this attempt: the largest values
-	told   int64 // tokens of this attempt where they were given as such
 	past   usage // the attempts before, added up
 	// Tokens alone, by this source alone: what the children sum to, and the total.
 	kids, total int64
