@@ -72,7 +72,7 @@ type signs struct{ output, input time.Duration }
 
 const (
 	unknown   time.Duration = -1
-	noRequest time.Duration = -1
+	noRequest int64         = -1
 	// hush is how long a span of a kind that does not report must be silent for to be
 	// flagged for its age: one that speaks is not stalled.
 	hush = 2 * time.Minute
