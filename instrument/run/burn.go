@@ -1,5 +1,7 @@
 package run
 
+import "math"
+
 // burn keeps how many tokens were used in each second of the run. Adding costs
 // the same however long the time is over which they are spread: what covers
 // whole seconds is kept as the changes of a rate.
@@ -75,7 +77,7 @@ func (s *State) Burn(nowMS int64) Burn {
 		end = nowMS * 1000
 	}
 	seconds := int(max(0, min(end-s.origin, longestRun*secondUS)) / secondUS)
-	out := Burn{StartMS: millis(s.origin), StepMS: int64(1+seconds/burnPoints) * 1000, Series: []float64{}, AtLeast: s.unheard > 0}
+	out := Burn{StartMS: millis(s.origin), StepMS: int64(1+seconds/burnPoints) * 1000, Series: []float64{}, Totals: []int64{}, AtLeast: s.unheard > 0}
 	if s.origin == 0 || (seconds == 0 && len(s.burn.direct) == 0) {
 		out.AtLeast = false
 		return out
@@ -102,6 +104,7 @@ func (s *State) Burn(nowMS int64) Burn {
 	step := int(out.StepMS / 1000)
 	for i := 0; i < bins; i += step {
 		out.Series = append(out.Series, round1(perMin(min(bins, i+1))))
+		out.Totals = append(out.Totals, int64(math.Round(sums[min(bins, i+1)])))
 	}
 	out.PerMin, out.Peak = round1(perMin(bins)), round1(out.Peak)
 	if elapsed := float64(end-s.origin) / secondUS; elapsed > 0 {

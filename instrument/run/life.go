@@ -19,7 +19,7 @@ func (s *State) start(n *node, at, recv int64) {
 		}
 		return
 	case n != s.root:
-		n.earlier = append(n.earlier, Interval{millis(n.startAt), millis(n.endAt)})
+		n.earlier = append(n.earlier, Interval{millis(n.startAt), millis(n.endAt), s.stateOf(n)})
 		n.newAttempt()
 		n.life, n.startAt, n.endAt, n.duration = open, at, 0, 0
 		n.status, n.err = "", ""

@@ -110,6 +110,8 @@ func TestBurn(t *testing.T) {
 		assert.Equal(t, int64(5000), b.StepMS)
 		assert.InDelta(t, 98765.0/1000*60, b.Mean, 1)
 		assert.LessOrEqual(t, len(b.Series), burnPoints)
+		assert.Len(t, b.Totals, len(b.Series))
+		assert.Equal(t, int64(98765), b.Totals[len(b.Totals)-1])
 	})
 	t.Run("a lying clock makes no longer run", func(t *testing.T) {
 		s := fold(t, `{"event":"span_start","span_id":"a","kind":"agent","ts":1700000000,"recv_ms":0}`,

@@ -131,7 +131,7 @@ func TestBadOrder(t *testing.T) {
 			ev(5, "span_start", "a", ""), ev(6, "span_update", "a", `"tokens":10`), ev(9, "span_end", "a", `"status":"ok","tokens":50,"tool_uses":1`))
 		a := span(t, s, "a")
 		assert.Equal(t, 2, a.Attempts)
-		assert.Equal(t, []Interval{{(epoch + 1) * 1000, (epoch + 2) * 1000}}, a.Earlier)
+		assert.Equal(t, []Interval{{(epoch + 1) * 1000, (epoch + 2) * 1000, Failed}}, a.Earlier)
 		assert.Equal(t, int64(4000), a.DurationMS)
 		assert.Equal(t, int64(150), a.Tokens, "attempts add up")
 		assert.Equal(t, int64(4), a.ToolUses)

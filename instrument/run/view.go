@@ -30,8 +30,9 @@ type Usage struct {
 
 // Interval is an earlier attempt of a span.
 type Interval struct {
-	StartMS int64 `json:"start_ms"`
-	EndMS   int64 `json:"end_ms"`
+	StartMS int64  `json:"start_ms"`
+	EndMS   int64  `json:"end_ms"`
+	State   string `json:"state"` // how it ended
 }
 
 // Span is one unit of work. Its Usage includes what lies below it.
@@ -197,6 +198,8 @@ type Burn struct {
 	StartMS int64     `json:"start_ms"`
 	StepMS  int64     `json:"step_ms"`
 	Series  []float64 `json:"series"`
+	// Totals are the tokens that were used by the same moments.
+	Totals []int64 `json:"totals"`
 }
 
 // Segment is a piece of the critical path.
