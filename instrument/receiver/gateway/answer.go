@@ -117,8 +117,6 @@ func (r *reply) counters() telemetry.Counters {
 	return c
 }
 
-func (r *reply) hasUsage() bool { return r.prompt.OK || r.input.OK || r.output.OK || r.total.OK }
-
 // answer reads an answer as it passes.
 type answer struct {
 	reply

@@ -261,7 +261,9 @@ func reasonOf(err error) string {
 		return "the network is unreachable"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "it took too long"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		strings.Contains(err.Error(), "server closed"): // of the transport, which has no type for it
 		return "the connection was closed"
 	case errors.As(err, &operation) && operation.Op == "dial":
 		return "it cannot be connected to"

@@ -613,7 +613,7 @@ func TestUpstreamOfAnotherKind(t *testing.T) {
 }
 
 func TestBigBodies(t *testing.T) {
-	text := strings.Repeat(`line \"of\" text\n`, 1<<20)
+	text := strings.Repeat(`line \"of\" text\n`, 1<<18)
 	answer := `{"choices":[{"message":{"content":"` + text + `"}}],"usage":{"prompt_tokens":7,"completion_tokens":1}}`
 	for _, coding := range []string{"", "gzip"} {
 		s := newStage(t, true, func(w http.ResponseWriter, r *http.Request) {

@@ -55,15 +55,14 @@ type (
 
 // entry is a call in the ledger.
 type entry struct {
-	span      string
-	parent    string
-	agent     *agent
-	model     string
-	digest    uint64
-	whole     bool
-	attempt   int
-	requestID string
-	heard     bool
+	span    string
+	parent  string
+	agent   *agent
+	model   string
+	digest  uint64
+	whole   bool
+	attempt int
+	heard   bool
 }
 
 // attempt is a call that failed in a way after which clients try again.
@@ -129,7 +128,6 @@ func (l *ledger) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		next := time.Hour
 		select {
 		case f, ok := <-l.inbox:
 			if !ok {
@@ -139,12 +137,16 @@ func (l *ledger) run() {
 			sane(func() { f(l) })
 			// It may have brought something to decide, but under load that is not
 			// asked after each of many reports.
-			next = min(lookEvery, time.Until(due))
-		case <-timer.C:
-			sane(func() { next = l.decide(time.Now()) })
+			if now := time.Now(); due.Sub(now) > lookEvery {
+				due = now.Add(lookEvery)
+				timer.Reset(lookEvery)
+			}
+		case now := <-timer.C:
+			next := time.Hour
+			sane(func() { next = l.decide(now) })
+			due = now.Add(next)
+			timer.Reset(next)
 		}
-		due = time.Now().Add(next)
-		timer.Reset(next)
 	}
 }
 
@@ -165,8 +167,9 @@ func (l *ledger) warn(at time.Time, message string) {
 	l.send(telemetry.Event{Type: telemetry.Log, Level: "warn", Message: message}, at)
 }
 
-// callAttrs are the attrs of an llm span. Durations are in milliseconds, sizes in
-// bytes as they passed.
+// callAttrs are the attrs of an llm span. Sizes are in bytes as they passed. Of a
+// call that was tried again the span keeps what its last failed attempt said of
+// the failure.
 type callAttrs struct {
 	Provider   string  `json:"provider,omitempty"`
 	Endpoint   string  `json:"endpoint,omitempty"`
@@ -175,8 +178,8 @@ type callAttrs struct {
 	Attempt    int     `json:"attempt,omitempty"`        // from the second on
 	WaitedMS   int64   `json:"waited_ms,omitempty"`      // since the attempt before failed
 	Status     int     `json:"status,omitempty"`
-	TTFB       int64   `json:"ttfb_ms,omitempty"` // from the request's first byte to the answer's body's
-	RetryAfter float64 `json:"retry_after,omitempty"`
+	TTFB       float64 `json:"ttfb_ms,omitempty"`     // from the request's first byte to the first of the answer's body
+	RetryAfter float64 `json:"retry_after,omitempty"` // in seconds, as the provider asked
 	ErrorType  string  `json:"error_type,omitempty"`
 	ErrorCode  string  `json:"error_code,omitempty"`
 	Finish     string  `json:"finish_reason,omitempty"`
@@ -271,7 +274,7 @@ func (l *ledger) beat(b beat) {
 	if !e.heard {
 		e.heard = true
 		event.CallID = l.callID(e, b.requestID)
-		event.Attrs = telemetry.Attrs(callAttrs{Status: b.status, TTFB: b.ttfb.Milliseconds()})
+		event.Attrs = telemetry.Attrs(callAttrs{Status: b.status, TTFB: milliseconds(b.ttfb)})
 	} else {
 		event.Attrs = telemetry.Attrs(callAttrs{Answer: b.bytes})
 	}
@@ -306,10 +309,10 @@ func (l *ledger) done(d done) {
 	r := &d.reply
 	event := telemetry.Event{
 		Type: telemetry.SpanEnd, SpanID: e.span, Status: telemetry.StatusOK,
-		DurationMS: telemetry.F(float64(d.at.Sub(d.call.began).Microseconds()) / 1e3), Counters: r.counters(),
+		DurationMS: telemetry.F(milliseconds(d.at.Sub(d.call.began))), Counters: r.counters(),
 	}
 	attrs := callAttrs{
-		Status: d.status, TTFB: d.ttfb.Milliseconds(), RetryAfter: d.retryAfter.Seconds(), Finish: r.finish,
+		Status: d.status, TTFB: milliseconds(d.ttfb), RetryAfter: d.retryAfter.Seconds(), Finish: r.finish,
 		ErrorType: r.errorType, ErrorCode: r.errorCode, ToolCalls: r.toolCalls, Answer: d.bytes, Coding: d.coding,
 	}
 	if r.model != e.model {
@@ -394,6 +397,8 @@ func (l *ledger) finish(now time.Time) {
 		l.warn(now, fmt.Sprintf("gateway: %d reports on calls were lost, as recording was too slow", n))
 	}
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
 
 // hashed is a short form of text that is not to be kept.
 func hashed(parts ...string) string {
