@@ -29,11 +29,11 @@ check: ## formatting, vet, staticcheck, tidiness of go.mod
 	@echo "--- go mod tidy"; $(GO) mod tidy -diff
 
 page-test: ## the page's own tests
-	@echo "--- page"; node --test ui/test/*.test.mjs
+	@echo "--- page"; node --test --test-reporter=spec ui/test/*.test.mjs
 
 client-test: ## the Python and JavaScript clients
 	@echo "--- python client"; python3 -m unittest discover -q instrument/python
-	@echo "--- javascript client"; node --test instrument/javascript/obsrun.test.mjs
+	@echo "--- javascript client"; node --test --test-reporter=spec instrument/javascript/obsrun.test.mjs
 
 go-test: ## go test with the race detector, the browser test included
 	@echo "--- go test"; $(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -race -shuffle=on -timeout 8m ./...
