@@ -71,7 +71,7 @@ func (s *session) failure() (reason string) {
 	s.recorder.Feed().View(func(state *run.State) {
 		t := state.Totals()
 		if bad := t.Failed + t.Queued + t.Running; s.opt.failOnError && bad > 0 {
-			reason = fmt.Sprintf("%d agents ended error and %d were lost (--fail-on error)", t.Failed, t.Queued+t.Running)
+			reason = fmt.Sprintf("agents in error: %d, lost: %d (--fail-on error)", t.Failed, t.Queued+t.Running)
 		}
 		if !s.opt.failOnStall {
 			return
