@@ -20,6 +20,7 @@ type jobState struct {
 	suspended bool // obsrun stopped itself and waits for CONT
 	stopped   bool // COMMAND is stopped
 	swallow   int  // TSTP signals to come that obsrun sent itself
+	continued int  // how often the monitor was asked to continue COMMAND
 	terms     int  // TERM signals so far
 	ours      bool // a fatal signal was obsrun's own doing, not an interruption
 	ended     bool // COMMAND has ended
@@ -64,6 +65,8 @@ func (p *Process) conduct() {
 				_ = syscall.Kill(-p.pid, syscall.SIGHUP)
 				_ = syscall.Kill(-p.pid, syscall.SIGCONT)
 				p.job.ended = true
+			case f.Op == evStopped && int(f.B) < p.job.continued:
+				// It stopped before the monitor obeyed, and goes on by now.
 			case f.Op == evStopped:
 				p.onStopped(syscall.Signal(f.A))
 			case f.Op == evContinued:
@@ -257,13 +260,15 @@ func (p *Process) resume() {
 // forward continues COMMAND in the foreground of its terminal.
 func (p *Process) forward() {
 	p.job.stopped = false
-	p.monitor.send(opForeground, 0, 0)
+	p.job.continued++
+	p.monitor.send(opForeground, p.job.continued, 0)
 }
 
 // backward continues COMMAND in the background of its terminal.
 func (p *Process) backward() {
 	p.job.stopped = false
-	p.monitor.send(opBackground, 0, 0)
+	p.job.continued++
+	p.monitor.send(opBackground, p.job.continued, 0)
 }
 
 // reassess brings the job in line with whether obsrun is in the foreground. It is

@@ -60,6 +60,7 @@ type monitor struct {
 	lent    int  // foreground group when the terminal was taken from COMMAND; 0: none
 	exited  bool
 	asked   bool // obsrun had COMMAND continued since it stopped
+	obeyed  int  // number of the last request to continue COMMAND
 }
 
 func (m *monitor) run() int {
@@ -193,7 +194,7 @@ func (m *monitor) observe() {
 		case status.Stopped():
 			m.asked = false
 			m.takeTerminal()
-			m.tell(evStopped, int(status.StopSignal()), 0)
+			m.tell(evStopped, int(status.StopSignal()), m.obeyed)
 		case status.Continued():
 			m.tell(evContinued, 0, 0)
 			// obsrun may have stopped itself, and COMMAND was continued by somebody
@@ -220,6 +221,7 @@ func (m *monitor) obey(r request) {
 	case opSignal:
 		m.signal(int(r.A), syscall.Signal(r.B))
 	case opForeground:
+		m.obeyed = int(r.A)
 		if m.exited {
 			return
 		}
@@ -232,6 +234,7 @@ func (m *monitor) obey(r request) {
 		m.resume()
 		m.lent = 0
 	case opBackground:
+		m.obeyed = int(r.A)
 		if m.exited {
 			return
 		}
