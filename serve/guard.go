@@ -25,6 +25,7 @@ const bareCSP = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-
 // is no CORS header, so no page of another origin reads an answer.
 type guard struct {
 	token  string
+	where  string // the token is to be found
 	cookie string // its name
 	secure bool   // the cookie is for TLS alone
 	hosts  map[string]bool
@@ -36,8 +37,11 @@ func newGuard(cfg Config, secure bool) (*guard, error) {
 		return nil, errors.New("serve the dashboard: it has no token")
 	}
 	g := &guard{
-		token: cfg.Token, cookie: cookieName(cfg.RunID), secure: secure,
+		token: cfg.Token, where: cfg.TokenIn, cookie: cookieName(cfg.RunID), secure: secure,
 		hosts: map[string]bool{"localhost": true}, codes: newCodes(),
+	}
+	if g.where == "" {
+		g.where = "It is part of the address in run.json in the run's directory and in OBSRUN_URL within the run"
 	}
 	if host, _, err := net.SplitHostPort(cfg.Listen); err == nil && host != "" {
 		g.hosts[canonical(host)] = true
@@ -120,7 +124,7 @@ func (g *guard) askToken(w http.ResponseWriter, r *http.Request) {
 		// then. The page's own reload is sent with it, and is not cross-site.
 		w.Header().Set("Refresh", "0; url=/")
 	}
-	refuse(w, http.StatusUnauthorized, "This run's token is missing or wrong. It is part of the address in run.json in the run's directory and in OBSRUN_URL within the run; "+
+	refuse(w, http.StatusUnauthorized, "This run's token is missing or wrong. "+g.where+"; "+
 		"open that address, or send the token as ?token=TOKEN or Authorization: Bearer TOKEN.")
 }
 

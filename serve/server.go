@@ -30,6 +30,9 @@ type Config struct {
 
 	// Token is what every request must know: see NewToken.
 	Token string
+	// TokenIn says where to find it, as a sentence for who has none. By default
+	// that of a run that is live here.
+	TokenIn string
 	// AllowHosts are further values of the Host header that are answered, without
 	// a port.
 	AllowHosts []string

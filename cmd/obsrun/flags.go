@@ -15,7 +15,7 @@ import (
 	"github.com/obsrun/obsrun/supervisor"
 )
 
-// runFlag gives a flag its environment twin: --log-dir is OBSRUN_LOG_DIR.
+// twin gives a flag its environment twin: --log-dir is OBSRUN_LOG_DIR.
 func twin(name string) []string {
 	return []string{"OBSRUN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))}
 }
@@ -257,7 +257,7 @@ func inCI() bool {
 
 func isTerminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd())) }
 
-// logDir is --log-dir as an absolute path, for the reader's commands.
+// absolute is the path from the root, or as it is where that is not known.
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs

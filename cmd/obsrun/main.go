@@ -170,6 +170,10 @@ func arrange(app *cli.App, args []string, dashes bool) ([]string, error) {
 				command, known = arg, sub.Flags
 				continue
 			}
+			if command == "" && !dashes {
+				line := strings.Join(slices.Concat([]string{"obsrun"}, flags, []string{"--"}, args[i:]), " ")
+				return nil, usagef("%q is no command of obsrun; to run it, write: %s", arg, line)
+			}
 			operands = append(operands, arg)
 			continue
 		}

@@ -301,6 +301,9 @@ func (s *session) closeCast() {
 		return
 	}
 	err := s.cast.Close()
+	if s.recorded == nil { // nothing was started
+		_ = os.Remove(s.cast.Name())
+	}
 	if s.recorded != nil && s.recorded.Err() != nil {
 		err = s.recorded.Err()
 	}

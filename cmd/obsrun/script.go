@@ -109,7 +109,7 @@ func agentID(agent eigenda.Agent) string {
 }
 
 func (a *author) phase(p eigenda.Profile, ph eigenda.Phase, at int64) {
-	a.say(at, fmt.Sprintf("%s %s%s%s, %d agents", clock(at), bold, strings.ReplaceAll(ph.Name, "_", " "), plain, ph.Agents))
+	a.say(at, fmt.Sprintf("%s %s%s%s, agents: %d", clock(at), bold, strings.ReplaceAll(ph.Name, "_", " "), plain, ph.Agents))
 	a.tell(at, telemetry.Event{Type: telemetry.SpanStart, SpanID: phaseID(ph.Name)})
 	for _, agent := range p.Agents {
 		if agent.Phase == ph.Name {

@@ -59,6 +59,7 @@ func serveRun(ctx context.Context, w world, opt serving, dir string) error {
 	}
 	server, err := serve.Listen(serve.Config{
 		RunID: filepath.Base(absolute(dir)), Dir: dir, Feed: feed, Page: ui.Page, Token: serve.NewToken(),
+		TokenIn:    "It is part of the address that obsrun serve printed",
 		AllowHosts: opt.allowHosts, Listen: opt.listen, TLSCert: opt.tlsCert, TLSKey: opt.tlsKey, Insecure: opt.insecure,
 		Fault: func(err error) { say(w.stderr, "%v", err) },
 	})

@@ -21,16 +21,19 @@ func (s *session) verdict(ctx context.Context, exit supervisor.Exit, startErr er
 	if errors.As(startErr, &start) {
 		return telemetry.StatusError, map[string]any{"exit_code": start.Status, "obsrun_exit": start.Status, "error": maskSecrets([]string{startErr.Error()})[0]}, ""
 	}
+	code := exit.Code
 	if exit.Err != nil {
 		s.fault(exit.Err)
 	}
 	if exit.Stdout != nil && !errors.Is(exit.Stdout, syscall.EPIPE) {
 		s.fault(fmt.Errorf("write to stdout: %w", exit.Stdout))
+		if code == 0 {
+			code, reason = exitFailure, "not all output could be written"
+		}
 	}
 	if err := s.recorder.Sync(ctx); err != nil {
 		s.fault(err)
 	}
-	code := exit.Code
 	select {
 	case <-s.stalled:
 		code, reason = 124, "a stall ended the run (--on-stall kill)"

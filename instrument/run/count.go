@@ -49,7 +49,7 @@ func (s *State) Totals() Totals {
 	t := Totals{
 		Agents: s.agents, AgentsSpawned: s.spawned,
 		Queued: s.by[Queued], Running: s.by[Running] + s.by[Stalled], Stalled: s.by[Stalled],
-		Done: s.by[Done], Failed: s.by[Failed], Cancelled: s.by[Cancelled], Lost: s.by[Lost],
+		Done: s.by[Done], Failed: s.by[Failed], Cancelled: s.by[Cancelled], Lost: s.by[Lost], Ended: s.agentsFinished,
 		Usage:           s.grand().view(),
 		AnalysesWritten: len(s.analyses), Artifacts: len(s.paths),
 		Errors: s.errors, ToolErrors: s.toolErrors, Stalls: len(s.stalls), Spans: len(s.order) - 1,

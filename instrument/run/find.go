@@ -127,10 +127,7 @@ func findLatest(logDir, ref, back string) (string, error) {
 			return "", fmt.Errorf("find run: %q is no number of runs to go back, as in latest~1", ref)
 		}
 	}
-	link := filepath.Join(logDir, latestName)
-	if target, err := filepath.EvalSymlinks(link); n == 0 && err == nil && isRun(target) {
-		return target, nil
-	}
+	// By start time, not by the link: that stays where it is while a run is live.
 	runs, err := List(logDir)
 	if err != nil || len(runs) == 0 {
 		return "", fmt.Errorf("find run: there is no run below %s yet; name another directory with --log-dir", logDir)

@@ -1,6 +1,10 @@
 package run
 
-import "github.com/obsrun/obsrun/instrument/telemetry"
+import (
+	"strings"
+
+	"github.com/obsrun/obsrun/instrument/telemetry"
+)
 
 // start folds a span_start.
 func (s *State) start(n *node, at, recv int64) {
@@ -38,7 +42,7 @@ func (s *State) end(n *node, e *telemetry.Event, at, recv int64) {
 		if e.Error != "" {
 			n.err = e.Error
 		}
-		if e.Status == telemetry.StatusError {
+		if statusOf(e) == telemetry.StatusError {
 			n.status = telemetry.StatusError
 		}
 		return
@@ -56,14 +60,28 @@ func (s *State) end(n *node, e *telemetry.Event, at, recv int64) {
 	if n.durationTold = told; told {
 		n.duration = duration
 	}
-	n.status, n.err = e.Status, e.Error
-	if n.status == "" && n.err != "" {
-		n.status = telemetry.StatusError
-	}
+	n.status, n.err = statusOf(e), e.Error
 	if e.Message != "" {
 		n.message = e.Message
 	}
 	s.learn(n, recv)
+}
+
+// statusOf reads a status. Producers spell it in many ways, and a failure that is
+// taken for a success is the worst mistake; so is every other word with an error.
+func statusOf(e *telemetry.Event) string {
+	switch strings.ToLower(e.Status) {
+	case telemetry.StatusOK, "success", "done", "completed":
+		return telemetry.StatusOK
+	case telemetry.StatusCancelled, "canceled", "aborted":
+		return telemetry.StatusCancelled
+	case telemetry.StatusError, "failed", "failure", "fatal", "timeout":
+		return telemetry.StatusError
+	}
+	if e.Error != "" {
+		return telemetry.StatusError
+	}
+	return telemetry.StatusOK
 }
 
 // finish folds the end of the run: what is open is lost.

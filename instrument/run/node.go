@@ -84,7 +84,7 @@ func (n *node) label() string {
 	return n.id
 }
 
-// state is what a reader is told of the span.
+// stateOf is what a reader is told of the span.
 func (s *State) stateOf(n *node) string {
 	switch {
 	case n.life == ended && n.status == telemetry.StatusError:

@@ -292,11 +292,13 @@ func (r *Recorder) Interrupted(signal string) {
 // door. The error says that the journal is not complete.
 func (r *Recorder) Finish(status string, attrs map[string]any) error {
 	attrs["rejected_events"] = r.refused.total()
-	duration := r.Elapsed()
+	end := r.start.Add(r.Elapsed())
+	// As the times say it in milliseconds, so that what lies within adds up to it.
+	duration := millis(end.UnixMicro()) - millis(r.start.UnixMicro())
 	err := r.Record(telemetry.Event{
 		Type: telemetry.SpanEnd, SpanID: r.rootID, Status: status, Source: telemetry.SourceObsrun,
-		DurationMS: telemetry.F(float64(duration.Milliseconds())),
-		Attrs:      telemetry.Attrs(attrs), TS: telemetry.F(seconds(r.start.Add(duration))),
+		DurationMS: telemetry.F(float64(duration)),
+		Attrs:      telemetry.Attrs(attrs), TS: telemetry.F(seconds(end)),
 	})
 	r.mu.Lock()
 	r.closed = true

@@ -32,7 +32,7 @@ type rejection struct {
 	TS     float64 `json:"ts"`
 	Source string  `json:"source"`
 	Reason string  `json:"reason"`
-	Bytes  int     `json:"bytes"` // of the input, which is cut
+	Bytes  int     `json:"bytes"` // of what was taken in; a receiver may have cut it
 	Input  string  `json:"input"`
 }
 

@@ -109,6 +109,8 @@ type Totals struct {
 	Failed        int `json:"failed"` // agents that ended error
 	Cancelled     int `json:"cancelled"`
 	Lost          int `json:"lost"`
+	// Ended counts the agents that ever ended: what Percent is of.
+	Ended int `json:"ended"`
 	// Percent of the known agents that ever ended; null until one was queued.
 	Percent *int `json:"percent"`
 	Usage

@@ -164,7 +164,7 @@ export class Past {
     const c = this.counts;
     return {
       ...this.whole.totals, ...UNKNOWN, agents: c.agents, agents_spawned: c.spawned, queued: c.queued, running: c.running, stalled: c.stalled,
-      done: c.done, failed: c.error, cancelled: c.cancelled, lost: c.lost, errors: c.faults, tool_errors: c.callFaults, spans: c.spans,
+      ended: c.ended, done: c.done, failed: c.error, cancelled: c.cancelled, lost: c.lost, errors: c.faults, tool_errors: c.callFaults, spans: c.spans,
       percent: c.planned ? Math.min(99, Math.floor((100 * c.ended) / c.agents)) : null, analyses_written: 0, artifacts: 0, rejected_events: 0,
     };
   }

@@ -42,7 +42,7 @@ export class Summary {
     const exit = run.exit_code ? `exit status ${run.exit_code}` : run.signal;
     if (live) this.put("phase", ...phaseNow(model));
     else this.put("phase", outcome(run), exit || (model.phases.length ? plural(model.phases.length, "phase") : ""));
-    const ended = t.done + t.failed + t.cancelled; // what the percentage counts; lost ones never ended
+    const ended = t.ended; // what the percentage counts
     if (t.percent !== null) this.put("complete", `${t.percent}%`, `${ended} of ${plural(t.agents, "agent")}`);
     else if (model.empty) this.put("complete", DASH, live ? "no plan yet" : "");
     else this.put("complete", `${ended} done`, `${t.agents} seen`);

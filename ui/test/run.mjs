@@ -28,7 +28,7 @@ export const phase = (name, state, start = 0, end = 0, agents = 0, more = {}) =>
 export const root = (more = {}) => agent("root", "", "running", 0, 0, { kind: "run", is_agent: false, seq: 0, parent: "", start_ms: START, ...more });
 
 export const totals = (more = {}) => ({
-  agents: 0, agents_spawned: 0, queued: 0, running: 0, stalled: 0, done: 0, failed: 0, cancelled: 0, lost: 0, percent: null,
+  agents: 0, agents_spawned: 0, queued: 0, running: 0, stalled: 0, ended: 0, done: 0, failed: 0, cancelled: 0, lost: 0, percent: null,
   ...usage, analyses_written: 0, artifacts: 0, errors: 0, tool_errors: 0, stalls: 0, spans: 0, rejected_events: 0, ...more,
 });
 
