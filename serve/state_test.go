@@ -274,7 +274,9 @@ func TestDeltaIsEncodedOnce(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, int64(3), four.rev)
 		time.Sleep(2 * clockEvery)
+		p.wholeMu.Lock()
 		assert.Nil(t, p.whole, "an old whole state is let go")
+		p.wholeMu.Unlock()
 		finish(t, rec)
 	})
 }
