@@ -56,7 +56,7 @@ func (p *printer) line(fragments ...fragment) {
 	}
 	texts := make([]string, len(fragments))
 	for i := range fragments {
-		texts[i] = visible(fragments[i].text)
+		texts[i] = Visible(fragments[i].text)
 	}
 	trim(texts)
 	for i := range texts {
@@ -88,14 +88,14 @@ func (p *printer) paragraph(text string, heads ...fragment) {
 		maxLines = 12
 		indent   = 9
 	)
-	text = visible(text)
+	text = Visible(text)
 	width := longest
 	if p.width > 0 {
 		width = p.width
 	}
 	left := width
 	for _, head := range heads {
-		left -= cells(visible(head.text))
+		left -= cells(Visible(head.text))
 	}
 	if left < 8 { // heads that fill their line
 		p.line(heads...)
@@ -187,7 +187,7 @@ func (p *printer) table(t table) {
 	}
 	for i, row := range t.rows {
 		for _, cell := range row {
-			texts[i+1] = append(texts[i+1], visible(cell.text))
+			texts[i+1] = append(texts[i+1], Visible(cell.text))
 		}
 	}
 	for _, row := range texts {

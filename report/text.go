@@ -198,7 +198,7 @@ func (p *printer) wrap(parts []fragment) {
 	var line []fragment
 	used := 0
 	for i := 0; i < len(parts); i += 2 {
-		n := cells(visible(parts[i].text))
+		n := cells(Visible(parts[i].text))
 		if used > 0 && p.width > 0 && used+n+2 > p.width {
 			p.line(append(line, fragment{",", ""})...)
 			line, used = nil, 0

@@ -184,7 +184,7 @@ func TestVisible(t *testing.T) {
 		"e\u0301":               "e\u0301",
 		"e\u0301\u0301\u0301":   "e\u0301\u0301" + `\u{301}`,
 	} {
-		require.Equal(t, want, visible(in), "%q", in)
+		require.Equal(t, want, Visible(in), "%q", in)
 	}
 }
 
@@ -212,10 +212,10 @@ func FuzzVisible(f *testing.F) {
 		f.Add(s, 10)
 	}
 	f.Fuzz(func(t *testing.T, s string, width int) {
-		out := visible(s)
+		out := Visible(s)
 		checkText(t, strings.TrimRight(out, " ")+"\n", 0)
-		if visible(out) != out {
-			t.Fatalf("%q becomes %q becomes %q", s, out, visible(out))
+		if Visible(out) != out {
+			t.Fatalf("%q becomes %q becomes %q", s, out, Visible(out))
 		}
 		if short := cut(out, width%200); cells(short) > max(0, width%200) {
 			t.Fatalf("%q is too long", short)

@@ -12,10 +12,10 @@ import (
 // "::error::" at its beginning (GitHub), "##[", "##vso[", "##teamcity[" anywhere.
 var workflow = regexp.MustCompile(`^\s*::|##[a-z]*\[`)
 
-// visible makes the text safe to print: what a terminal or a CI system would act
+// Visible makes the text safe to print: what a terminal or a CI system would act
 // on instead of showing it is written as an escape. Tabs and line ends too, so
 // that the result is one line.
-func visible(s string) string {
+func Visible(s string) string {
 	if plain(s) {
 		return s
 	}

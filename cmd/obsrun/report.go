@@ -1,10 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"strings"
-	"unicode"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -146,18 +144,4 @@ func textOptions(f *os.File) report.TextOptions {
 		width = 80
 	}
 	return report.TextOptions{Width: width, Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
-}
-
-// quoted makes text of others safe to print: what a terminal or a CI log could
-// act on is written as an escape.
-func quoted(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if r == ' ' || (unicode.IsPrint(r) && !unicode.Is(unicode.Bidi_Control, r)) {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, "\\u%04x", r)
-		}
-	}
-	return b.String()
 }

@@ -68,20 +68,18 @@ func (s *session) verdict(ctx context.Context, exit supervisor.Exit, startErr er
 	return status, attrs, reason
 }
 
-// failure says what of --fail-on was met, empty where nothing was. What is open
-// now, as the run ends, is lost.
+// failure says what of --fail-on was met, empty where nothing was.
 func (s *session) failure() (reason string) {
 	s.recorder.Feed().View(func(state *run.State) {
-		t := state.Totals()
-		if bad := t.Failed + t.Queued + t.Running; s.opt.failOnError && bad > 0 {
-			reason = fmt.Sprintf("agents in error: %d, lost: %d (--fail-on error)", t.Failed, t.Queued+t.Running)
+		if failed, lost := state.Casualties(); s.opt.failOnError && failed+lost > 0 {
+			reason = fmt.Sprintf("agents in error: %d, lost: %d (--fail-on error)", failed, lost)
 		}
 		if !s.opt.failOnStall {
 			return
 		}
 		for _, stall := range state.Stalls() {
 			if stall.Open {
-				reason = fmt.Sprintf("%s was still stalled at the end (--fail-on stall)", quoted(stall.Name))
+				reason = fmt.Sprintf("%s was still stalled at the end (--fail-on stall)", report.Visible(stall.Name))
 			}
 		}
 	})
@@ -98,7 +96,7 @@ func (s *session) tell(summary report.Summary, reason string) {
 	}
 	for _, warning := range summary.Warnings {
 		if warning.Source == telemetry.SourceObsrun && !brief { // which has them, too
-			say(s.w.stderr, "%s", quoted(warning.Message))
+			say(s.w.stderr, "%s", report.Visible(warning.Message))
 		}
 	}
 	for _, fault := range s.faults {

@@ -44,6 +44,12 @@ func (s *State) count(n *node, sign int) {
 	}
 }
 
+// Casualties counts the agents that ended error, and those that are lost: the
+// ones that would be if the run ended now.
+func (s *State) Casualties() (failed, lost int) {
+	return s.by[Failed], s.by[Lost] + s.by[Queued] + s.by[Running] + s.by[Stalled]
+}
+
 // Totals gives the run in numbers.
 func (s *State) Totals() Totals {
 	t := Totals{
