@@ -14,7 +14,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 )
 
 func TestExitStatus(t *testing.T) {
@@ -142,7 +141,7 @@ func TestSurroundings(t *testing.T) {
 		bare, under := surroundings(t, dir, file, nil), surroundings(t, dir, file, &config)
 		assert.Equal(t, bare, under)
 		assert.Equal(t, `[b'', b'a\nb', b'--', b'\xff\xfe', b'\xc3\xbc']`, under[1])
-		assert.Contains(t, under[3], " 3, 5,")
+		assert.Regexp(t, `\[0, 1, 2, 3, 5\b`, under[3])
 		assert.Regexp(t, `^set\(\) \(200, \d+\)$`, under[5])
 	})
 }
@@ -287,7 +286,4 @@ func TestSessionFacts(t *testing.T) {
 	require.Empty(t, sessionMembers(cmd.Process.Pid), "the leader does not count")
 	_, ok = processFact(1 << 30)
 	require.False(t, ok)
-	sid, err := unix.Getsid(0)
-	require.NoError(t, err)
-	require.NotZero(t, sid)
 }
