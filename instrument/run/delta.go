@@ -25,6 +25,8 @@ type rootAttrs struct {
 	Error        string   `json:"error"`
 	Rejected     int64    `json:"rejected_events"`
 	Survivors    []string `json:"survivors"`
+
+	Sources map[string]plannedSource `json:"sources"`
 }
 
 // The states of a run.

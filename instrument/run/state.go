@@ -40,6 +40,7 @@ type State struct {
 	paths                           map[string]bool // artifacts
 	analyses                        map[string]bool
 	unknown                         int64
+	heardFrom                       map[string]int64 // lines by source
 	logs                            []Entry
 	stalls                          []*Stall
 	kinds                           map[string]*kindFacts
@@ -64,6 +65,7 @@ func NewState() *State {
 		phases: make(map[string]*phase), calls: make(map[string]*node), stray: make(map[string]*usage),
 		by: make(map[string]int), paths: make(map[string]bool), analyses: make(map[string]bool),
 		kinds: make(map[string]*kindFacts), leaves: make(map[*node]struct{}),
+		heardFrom: make(map[string]int64),
 	}
 	s.root = &node{kind: telemetry.KindRun, life: open}
 	s.order = append(s.order, s.root)
@@ -86,6 +88,7 @@ func (s *State) RootID() string { return s.root.id }
 // Apply folds one event, the next line of the journal.
 func (s *State) Apply(e telemetry.Event) {
 	s.rev++
+	s.heardFrom[e.Source]++
 	at := s.timeOf(&e)
 	recv := s.lastRecv
 	if e.RecvMS.OK {
