@@ -12,7 +12,6 @@ import (
 	"github.com/obsrun/obsrun/instrument/receiver"
 	"github.com/obsrun/obsrun/instrument/receiver/gateway"
 	"github.com/obsrun/obsrun/instrument/receiver/otlp"
-	"github.com/obsrun/obsrun/instrument/run"
 	"github.com/obsrun/obsrun/instrument/telemetry"
 	"github.com/obsrun/obsrun/serve"
 )
@@ -114,10 +113,6 @@ func (s *session) openGateway() {
 	g, err := gateway.Listen(gateway.Config{
 		Record: s.recorder.Record, Upstreams: s.opt.gateway.upstreams, NamePatterns: s.opt.gateway.patterns,
 		RootSpan: s.recorder.RootID(),
-		OpenAgent: func(component string) (id string, ok bool) {
-			s.recorder.Feed().View(func(state *run.State) { id, ok = state.OpenAgent(component, telemetry.SourceGateway) })
-			return id, ok
-		},
 	})
 	if err != nil {
 		s.fault(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +18,7 @@ import (
 func consistent(s *State) error {
 	var check func(n *node) (openBelow int, err error)
 	check = func(n *node) (int, error) {
-		var kids usage
+		var handed flow
 		sources := make(map[string]int64)
 		openBelow := 0
 		for c := n.first; c != nil; c = c.next {
@@ -29,15 +30,19 @@ func consistent(s *State) error {
 				return 0, err
 			}
 			openBelow += below + isOpen(c)
-			if !c.metered {
-				kids.add(c.total, 1)
-			}
+			up := c.handUp(flow{})
+			handed.add(&up, 1)
 			for i := range c.accounts {
 				sources[c.accounts[i].source] += c.accounts[i].total
 			}
 		}
-		if kids.n != n.kids.n {
-			return 0, fmt.Errorf("%q: children sum to %v, not %v", n.id, kids.n, n.kids.n)
+		if handed.settled.n != n.below.settled.n {
+			return 0, fmt.Errorf("%q: children settled %v, not %v", n.id, handed.settled.n, n.below.settled.n)
+		}
+		for _, source := range []string{"socket", "otlp", "gateway", "burr", "obsrun", ""} {
+			if got, want := tells(&n.below, source), tells(&handed, source); got != want {
+				return 0, fmt.Errorf("%q: %s tells of %v below, not %v", n.id, source, want, got)
+			}
 		}
 		if total := n.resolve(); total.n != n.total.n {
 			return 0, fmt.Errorf("%q: total is %v, not %v", n.id, total.n, n.total.n)
@@ -61,7 +66,7 @@ func consistent(s *State) error {
 	// The counts, by counting again.
 	again := &State{root: s.root, ended: s.ended, by: make(map[string]int), phases: make(map[string]*phase)}
 	phases := make(map[*phase]*phase)
-	stray := make(map[string]int64)
+	stray, agentsTold := make(map[string]int64), 0
 	for _, n := range s.order[1:] {
 		ph, bySpan := s.phaseOf(n)
 		if ph != n.phase || bySpan != n.bySpan {
@@ -73,6 +78,20 @@ func consistent(s *State) error {
 		}
 		if agent != n.agent {
 			return fmt.Errorf("%q: wrong agent above", n.id)
+		}
+		if n.same != nil && n.parent != n.same {
+			return fmt.Errorf("%q does not hang under the agent that it is", n.id)
+		}
+		as := unlisted
+		if n.isAgent() {
+			if as = told; n.source == "gateway" {
+				as = inferred
+			} else {
+				agentsTold++
+			}
+		}
+		if n.listed != as || slices.Contains(s.inferred, n) != (as == inferred) || slices.Contains(s.workers[n.worksOn], n) != (n.worksOn != "") {
+			return fmt.Errorf("%q: listed wrongly", n.id)
 		}
 		if n.metered {
 			stray[n.source] += n.total.n[tokens]
@@ -93,9 +112,17 @@ func consistent(s *State) error {
 			copied.usage.add(n.total, 1)
 		}
 	}
-	type numbers struct{ agents, spawned, finished, unheard, errors, toolErrors, calls, withUsage int }
+	for _, n := range s.inferred {
+		if n.demoted != (agentsTold > 0) {
+			return fmt.Errorf("%q: demoted %v beside %d agents told of", n.id, n.demoted, agentsTold)
+		}
+	}
+	if s.told != agentsTold {
+		return fmt.Errorf("%d agents told of, not %d", agentsTold, s.told)
+	}
+	type numbers struct{ agents, spawned, finished, unheard, errors int }
 	of := func(s *State) numbers {
-		return numbers{s.agents, s.spawned, s.agentsFinished, s.unheard, s.errors, s.toolErrors, s.llmCalls, s.llmCallsWithUsage}
+		return numbers{s.agents, s.spawned, s.agentsFinished, s.unheard, s.errors}
 	}
 	got, want := of(s), of(again)
 	if s.ended {
@@ -136,6 +163,15 @@ func consistent(s *State) error {
 	return nil
 }
 
+func tells(f *flow, source string) (n [measures]int64) {
+	for _, s := range f.told {
+		if s.source == source {
+			n = s.usage.n
+		}
+	}
+	return n
+}
+
 // scramble makes n random events over few spans, so that everything meets
 // everything.
 func scramble(rnd *rand.Rand, n int) []string {
@@ -166,6 +202,7 @@ func scramble(rnd *rand.Rand, n int) []string {
 		maybe(.3, `"status":"`+pick("ok", "error", "cancelled")+`"`)
 		maybe(.2, `"name":"`+pick("one", "three-complete", "x")+`"`)
 		maybe(.1, `"attrs":{"a":1}`)
+		maybe(.3, `"component":"`+pick("node", "Node", "a_b", "a-b")+`"`)
 		if event == "artifact" {
 			more = append(more, `"path":"p"`)
 		}

@@ -6,11 +6,11 @@ import "github.com/obsrun/obsrun/instrument/telemetry"
 // Whoever changes what a number depends on takes the span out before and adds it
 // after, so that each event costs the same however many spans there are.
 func (s *State) count(n *node, sign int) {
-	if !n.counted || n == s.root {
+	if !n.counted || n == s.root || n.same != nil {
 		return
 	}
 	state := s.stateOf(n)
-	if n.isAgent() {
+	if n.counts() {
 		s.agents += sign
 		s.by[state] += sign
 		if n.attempts > 0 {
@@ -29,17 +29,9 @@ func (s *State) count(n *node, sign int) {
 	}
 	if state == Failed {
 		switch n.kind {
-		case telemetry.KindTool, telemetry.KindLLM:
-			s.toolErrors += sign
-		case telemetry.KindProcess:
+		case telemetry.KindTool, telemetry.KindLLM, telemetry.KindProcess:
 		default:
 			s.errors += sign
-		}
-	}
-	if n.kind == telemetry.KindLLM && n.muted == nil {
-		s.llmCalls += sign
-		if n.total.reported(tokens) {
-			s.llmCallsWithUsage += sign
 		}
 	}
 }
@@ -52,14 +44,15 @@ func (s *State) Casualties() (failed, lost int) {
 
 // Totals gives the run in numbers.
 func (s *State) Totals() Totals {
+	grand := s.grand()
 	t := Totals{
 		Agents: s.agents, AgentsSpawned: s.spawned,
 		Queued: s.by[Queued], Running: s.by[Running] + s.by[Stalled], Stalled: s.by[Stalled],
 		Done: s.by[Done], Failed: s.by[Failed], Cancelled: s.by[Cancelled], Lost: s.by[Lost], Ended: s.agentsFinished,
-		Usage:           s.grand().view(),
+		Usage:           grand.view(),
 		AnalysesWritten: len(s.analyses), Artifacts: len(s.paths),
-		Errors: s.errors, ToolErrors: s.toolErrors, Stalls: len(s.stalls), Spans: len(s.order) - 1,
-		LLMCalls: s.llmCalls, LLMCallsWithUsage: s.llmCallsWithUsage,
+		Errors: s.errors, ToolErrors: int(max(0, grand.n[failures])), Stalls: len(s.stalls), Spans: len(s.order) - 1,
+		LLMCalls: int(max(0, grand.n[callsMade])), LLMCallsWithUsage: int(max(0, grand.n[callsMetered])),
 		TokenSources: make(map[string]int64),
 		Events:       s.rev, UnknownEvents: s.unknown, RejectedEvents: s.attrs.Rejected, CyclesCut: s.cut,
 	}
@@ -75,12 +68,8 @@ func (s *State) Totals() Totals {
 			t.TokenSources[a.source] = a.total
 		}
 	}
-	var stray int64
-	for _, u := range s.stray {
-		stray += u.n[tokens]
-	}
-	if stray > 0 {
-		t.TokenSources["unattributed"] = stray
+	if stray := s.unmatched(func(string) bool { return true }); stray.n[tokens] > 0 {
+		t.TokenSources["unattributed"] = stray.n[tokens]
 	}
 	return t
 }

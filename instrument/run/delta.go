@@ -77,6 +77,7 @@ func (s *State) Since(rev, nowMS int64) Delta {
 		From: rev, Rev: s.rev, NowMS: nowMS, Run: s.Info(), Totals: s.Totals(), Phases: s.Phases(),
 		Logs: []Entry{}, Stalls: s.Stalls(), Burn: s.Burn(nowMS), CriticalPath: []Segment{},
 	}
+	d.Resources = s.resourcesSince(rev)
 	room := 0
 	if rev == 0 {
 		room = len(s.order)
@@ -99,7 +100,7 @@ func (s *State) Since(rev, nowMS int64) Delta {
 
 func (s *State) view(n *node) Span {
 	v := Span{
-		ID: n.id, Seq: n.seq, Name: n.label(), Component: n.component, Kind: n.kind, IsAgent: n.isAgent(),
+		ID: n.id, Seq: n.seq, Name: n.label(), Component: n.component, Kind: n.kind, IsAgent: n.counts(),
 		Source: n.source, State: s.stateOf(n),
 		QueuedMS: millis(n.queuedAt), Attempts: n.attempts, Earlier: n.earlier,
 		Usage: n.total.view(), Reported: n.total.reported(tokens),
@@ -109,7 +110,12 @@ func (s *State) view(n *node) Span {
 		v.Kind = telemetry.KindTask
 	}
 	if n.parent != nil {
-		v.Parent = n.parent.id
+		v.Parent = n.parent.standsFor().id
+	}
+	if n.same != nil {
+		v.SameAs = n.same.standsFor().id
+	} else if n.muted != nil {
+		v.SameAs = n.muted.id
 	}
 	if n.agent != nil {
 		v.Agent = n.agent.id

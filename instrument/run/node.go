@@ -43,14 +43,22 @@ type node struct {
 	attempts                                          int
 	earlier                                           []Interval
 
-	accounts    []account
-	past        usage // attempts before this one
-	kids, total usage
-	scopeSelf   bool
-	muted       *node // the span that counts for the same LLM call
-	echo        bool  // ... and came from the same source
-	metered     bool  // a metered LLM call below no agent
-	lastReport  int64 // when tokens of it, an agent, last grew
+	accounts   []account
+	past       usage // attempts before this one
+	total      usage
+	below, up  flow // what the children hand up, and what it hands up itself
+	scopeSelf  bool
+	muted      *node   // the span that counts for the same LLM call
+	echo       bool    // ... and came from the same source
+	shared     []*node // those that it mutes, of other sources
+	metered    bool    // metered work that matches no agent
+	lastReport int64   // when tokens of it, an agent, last grew
+
+	same    *node // the agent that another source told of, and this one is
+	demoted bool  // the gateway made it out, and others tell of agents
+	worksOn string
+	listed  listing // known to enlist
+	leads   bool    // agents are below
 
 	agent   *node // nearest agent above
 	phase   *phase
@@ -68,7 +76,11 @@ type node struct {
 	stall                     *Stall         // the one that it shows
 }
 
-func (n *node) isAgent() bool { return telemetry.IsAgent(n.kind) }
+// isAgent tells whether what lies below belongs to it as to an agent.
+func (n *node) isAgent() bool { return n.same == nil && telemetry.IsAgent(n.kind) }
+
+// counts tells whether it is one of the run's agents.
+func (n *node) counts() bool { return n.isAgent() && !n.demoted }
 
 func (n *node) isPhase() bool {
 	return n.kind == telemetry.KindPhase || n.kind == telemetry.KindDiscovery
@@ -150,6 +162,7 @@ func (s *State) span(id string) *node {
 func (s *State) attach(n *node) {
 	parent := s.nodes[n.parentID]
 	switch {
+	case n.same != nil: // it hangs under the agent that it is
 	case parent == nil:
 		s.orphans[n.parentID] = append(s.orphans[n.parentID], n)
 	case parent == n.parent:
@@ -198,10 +211,8 @@ func (s *State) link(n, parent *node) {
 	}
 	parent.last = n
 	s.opened(parent, n.openBelow+isOpen(n))
-	if !n.metered {
-		parent.kids.add(n.total, 1)
-		s.settle(parent)
-	}
+	parent.below.add(&n.up, 1)
+	s.settle(parent)
 	for i := range n.accounts {
 		a := &n.accounts[i]
 		above := parent.account(a.source)
@@ -224,10 +235,8 @@ func (s *State) unlink(n *node) {
 	}
 	n.parent, n.prev, n.next = nil, nil, nil
 	s.opened(parent, -n.openBelow-isOpen(n))
-	if !n.metered {
-		parent.kids.add(n.total, -1)
-		s.settle(parent)
-	}
+	parent.below.add(&n.up, -1)
+	s.settle(parent)
 	for i := range n.accounts {
 		a := &n.accounts[i]
 		above := parent.account(a.source)
@@ -237,9 +246,10 @@ func (s *State) unlink(n *node) {
 }
 
 // isOpen is 1 for work that goes on. A process says nothing of itself, so that it
-// lives does not mean that anything goes on.
+// lives does not mean that anything goes on; of an agent told of twice, the one
+// that stands for both does.
 func isOpen(n *node) int {
-	if n.life == open && n.kind != telemetry.KindProcess {
+	if n.life == open && n.kind != telemetry.KindProcess && n.same == nil {
 		return 1
 	}
 	return 0
@@ -262,8 +272,9 @@ func (s *State) locate(n *node) (changed bool) {
 		agent = n.parent
 	}
 	ph, bySpan := s.phaseOf(n)
-	metered := agent == nil && n.kind == telemetry.KindLLM &&
-		(n.source == telemetry.SourceGateway || n.source == telemetry.SourceOTLP)
+	metered := agent == nil && n.same == nil && (n.kind == telemetry.KindLLM &&
+		(n.source == telemetry.SourceGateway || n.source == telemetry.SourceOTLP) ||
+		n.source == telemetry.SourceGateway && n.isAgent())
 	var top *phase
 	if ph != n.parent.phase && !metered {
 		top = ph
@@ -286,13 +297,11 @@ func (s *State) locate(n *node) (changed bool) {
 	}
 	if metered != n.metered {
 		sign := int64(1)
-		if metered {
+		if n.metered {
 			sign = -1
 		}
-		n.parent.kids.add(n.total, sign)
-		s.unattributed(n.source).add(n.total, -sign)
+		s.unattributed(n.source).add(n.total, sign)
 		n.metered = metered
-		s.settle(n.parent)
 	}
 	if member != n.member {
 		if n.member != nil {
@@ -306,5 +315,14 @@ func (s *State) locate(n *node) (changed bool) {
 	n.agent, n.phase, n.bySpan, n.top = agent, ph, bySpan, top
 	s.count(n, +1)
 	s.stretch(n)
+	if s.hand(n) {
+		s.settle(n.parent)
+	}
+	if agent != nil {
+		agent.leads = agent.leads || n.isAgent()
+	}
+	if n.muted != nil || n.shared != nil {
+		s.evident = append(s.evident, n)
+	}
 	return true
 }

@@ -29,6 +29,7 @@ func (w *pathWalk) emit(n *node, from, to int64) {
 	if from >= to {
 		return
 	}
+	n = n.standsFor()
 	if k := len(w.segments); k > 0 && w.segments[k-1].SpanID == n.id {
 		w.segments[k-1].StartMS = from
 		return
@@ -130,7 +131,7 @@ func (s *State) countParallel() map[string]int {
 	}
 	var edges []edge
 	for _, n := range s.order[1:] {
-		if !n.isAgent() || n.life == waiting {
+		if !n.counts() || n.life == waiting {
 			continue
 		}
 		in := ""

@@ -243,17 +243,6 @@ func (s *State) suspect(n *node) Suspect {
 	return v
 }
 
-// OpenAgent finds an open agent that works on the component and was not first
-// told of by this source: the one that began last.
-func (s *State) OpenAgent(component, notFrom string) (id string, ok bool) {
-	for _, n := range slices.Backward(s.order) {
-		if n.life == open && n.isAgent() && n.source != notFrom && component != "" && (n.component == component || n.name == component) {
-			return n.id, true
-		}
-	}
-	return "", false
-}
-
 // Stalls gives every time a span was flagged, in that order.
 func (s *State) Stalls() []Stall {
 	out := make([]Stall, 0, len(s.stalls))

@@ -29,14 +29,19 @@ type State struct {
 	phaseOrder []*phase
 
 	calls map[string]*node  // LLM calls by the provider's id
-	stray map[string]*usage // metered calls below no agent, by source
+	stray map[string]*usage // metered work that matches no agent, by source
+	spare flow              // memory for hand
+
+	workers  map[string][]*node // agents by what they work on
+	evident  []*node            // LLM calls that a second source told of, to be looked at
+	inferred []*node            // agents that the gateway made out
+	told     int                // agents that others told of
 
 	by                              map[string]int // agents by state
 	agents, spawned, agentsFinished int
 	planned                         bool // a span_queued was seen
 	unheard                         int  // open agents that have reported no tokens
-	errors, toolErrors              int
-	llmCalls, llmCallsWithUsage     int
+	errors                          int
 	paths                           map[string]bool // artifacts
 	analyses                        map[string]bool
 	unknown                         int64
@@ -46,6 +51,7 @@ type State struct {
 	kinds                           map[string]*kindFacts
 	leaves                          map[*node]struct{} // open, nothing open below
 	burn                            burn
+	usedUp                          consumption
 	attrs                           rootAttrs
 	sourceByClient                  bool  // source_repo and source_commit are a client's
 	lastAt                          int64 // latest time of an event
@@ -65,7 +71,7 @@ func NewState() *State {
 		phases: make(map[string]*phase), calls: make(map[string]*node), stray: make(map[string]*usage),
 		by: make(map[string]int), paths: make(map[string]bool), analyses: make(map[string]bool),
 		kinds: make(map[string]*kindFacts), leaves: make(map[*node]struct{}),
-		heardFrom: make(map[string]int64),
+		heardFrom: make(map[string]int64), workers: make(map[string][]*node),
 	}
 	s.root = &node{kind: telemetry.KindRun, life: open}
 	s.order = append(s.order, s.root)
@@ -98,6 +104,7 @@ func (s *State) Apply(e telemetry.Event) {
 	}
 	s.lastAt, s.lastRecv = max(s.lastAt, at), max(s.lastRecv, recv)
 	before := s.grand().n[tokens]
+	s.consume(&e, at)
 
 	var told *node // the span that the event is about
 	switch e.Type {
@@ -126,7 +133,8 @@ func (s *State) Apply(e telemetry.Event) {
 		s.unknown++
 		told = s.heardOf(e.SpanID)
 	}
-	if told != nil && (told != s.root || e.Source != telemetry.SourceObsrun) {
+	// That obsrun looked at a process is no sign of life either.
+	if told != nil && (told != s.root || e.Source != telemetry.SourceObsrun) && e.Source != telemetry.SourceProcess {
 		s.hear(told, &e, at, recv)
 	}
 	if grown := s.grand().n[tokens] - before; grown != 0 {
@@ -219,6 +227,10 @@ func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
 	}
 	s.call(n, e.CallID)
 	s.settle(n)
+	for _, m := range n.shared {
+		s.settle(m)
+	}
+	s.identify(n)
 	if n == s.root && e.Type == telemetry.SpanEnd {
 		s.finish()
 	}

@@ -1,7 +1,9 @@
 package run
 
 import (
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
 )
@@ -13,7 +15,10 @@ const (
 	output
 	cached
 	tools
-	cost // in nano-dollars, so that sums are exact in any order
+	cost         // in nano-dollars, so that sums are exact in any order
+	callsMade    // of an LLM
+	callsMetered // ... with tokens
+	failures     // of tool uses and LLM calls
 	measures
 )
 
@@ -21,10 +26,15 @@ const (
 // reported at all.
 type usage struct {
 	n   [measures]int64
-	has uint8
+	has uint16
 }
 
 func (u usage) reported(m int) bool { return u.has&(1<<m) != 0 }
+
+func (u *usage) put(m int, v int64) {
+	u.n[m] = v
+	u.has |= 1 << m
+}
 
 // add adds v times sign. What was reported once stays reported.
 func (u *usage) add(v usage, sign int64) {
@@ -125,29 +135,6 @@ func (n *node) newAttempt() {
 	n.past.add(best, 1)
 }
 
-// resolve gives the span's total: of what it reported and what its children sum
-// to, the one with more tokens.
-func (n *node) resolve() usage {
-	own := n.past
-	if n.muted != nil {
-		own = usage{}
-	} else {
-		var best usage
-		for i := range n.accounts {
-			best = over(best, n.accounts[i].now)
-		}
-		own.add(best, 1)
-	}
-	if n.kind == telemetry.KindTool && n.life != waiting {
-		// A tool span is one tool use, whatever it says, beside those below it.
-		own.n[tools], own.has = 1, own.has|1<<tools
-		total := combine(own, n.kids, n.scopeSelf)
-		total.n[tools] = 1 + n.kids.n[tools]
-		return total
-	}
-	return combine(own, n.kids, n.scopeSelf)
-}
-
 func combine(own, kids usage, add bool) usage {
 	if add {
 		own.add(kids, 1)
@@ -160,27 +147,38 @@ func combine(own, kids usage, add bool) usage {
 func (s *State) settle(n *node) {
 	for {
 		total := n.resolve()
-		delta := total.minus(n.total)
-		if delta.n == (usage{}).n && total.has == n.total.has {
+		changed := total != n.total
+		if changed {
+			delta := total.minus(n.total)
+			s.count(n, -1)
+			n.total = total
+			s.count(n, +1)
+			if n.top != nil {
+				n.top.usage.add(delta, 1)
+			}
+			if n.metered {
+				s.unattributed(n.source).add(delta, 1)
+			}
+			s.touch(n)
+		}
+		if n.parent == nil || !s.hand(n) {
 			return
 		}
-		s.count(n, -1)
-		n.total = total
-		s.count(n, +1)
-		if n.top != nil {
-			n.top.usage.add(delta, 1)
-		}
-		s.touch(n)
-		if n.parent == nil {
-			return
-		}
-		if n.metered {
-			s.unattributed(n.source).add(delta, 1)
-			return
-		}
-		n.parent.kids.add(delta, 1)
 		n = n.parent
 	}
+}
+
+// hand brings up to date what the span hands up, and tells whether that changed.
+func (s *State) hand(n *node) bool {
+	up := n.handUp(s.spare)
+	s.spare = up
+	if up.settled == n.up.settled && slices.Equal(up.told, n.up.told) {
+		return false
+	}
+	n.parent.below.add(&n.up, -1)
+	n.up, s.spare = up, n.up
+	n.parent.below.add(&n.up, 1)
+	return true
 }
 
 // settleSource does the same for the tokens that one source told of alone.
@@ -219,22 +217,34 @@ func (s *State) unattributed(source string) *usage {
 	return u
 }
 
-// grand is the usage of the whole run: the root's, and the metered calls that
-// match no agent where no other source reported tokens.
+// grand is the usage of the whole run: the root's, and the metered work that
+// matches no agent where no other source reported of any that does.
 func (s *State) grand() usage {
+	if len(s.stray) == 0 {
+		return s.root.total
+	}
 	total := s.root.total
-	for source, stray := range s.stray {
-		alone := true
+	total.add(s.unmatched(func(source string) bool {
 		for i := range s.root.accounts {
-			if a := &s.root.accounts[i]; a.source != source && a.total > 0 {
-				alone = false
+			a := &s.root.accounts[i]
+			if a.source != source && a.total > 0 && (s.stray[a.source] == nil || a.total > s.stray[a.source].n[tokens]) {
+				return false
 			}
 		}
-		if alone {
-			total.add(*stray, 1)
+		return true
+	}), 1)
+	return total
+}
+
+// unmatched is the metered work that matches no agent, of the sources that count.
+func (s *State) unmatched(counts func(source string) bool) usage {
+	var best usage
+	for _, source := range slices.Sorted(maps.Keys(s.stray)) {
+		if counts(source) {
+			best = over(best, *s.stray[source])
 		}
 	}
-	return total
+	return best
 }
 
 // rank orders the sources of one and the same LLM call: the nearest to the
@@ -259,24 +269,43 @@ func (s *State) call(n *node, id string) {
 	}
 	n.callID = id
 	first := s.calls[id]
-	switch {
-	case first == nil:
+	if first == nil {
 		s.calls[id] = n
-	case rank(n.source) > rank(first.source):
-		s.calls[id] = n
-		s.mute(first, n)
-	default:
-		s.mute(n, first)
+		return
 	}
+	a, b := first.counting(), n.counting()
+	switch {
+	case a == b:
+		return
+	case rank(b.source) > rank(a.source):
+		a, b = b, a
+	}
+	s.calls[id] = a
+	s.mute(b, a)
+}
+
+// counting is the span that counts for an LLM call: mostly the one that told it.
+func (n *node) counting() *node {
+	for n.muted != nil {
+		n = n.muted
+	}
+	return n
 }
 
 func (s *State) mute(n, by *node) {
-	s.count(n, -1)
-	n.muted = by
-	n.echo = n.source == by.source
-	s.count(n, +1)
+	before := n.shared
+	n.shared = nil
+	n.muted, n.echo = by, n.source == by.source
+	if !n.echo {
+		by.shared = append(by.shared, n)
+		s.evident = append(s.evident, n)
+	}
 	s.settle(n)
 	for i := range n.accounts {
 		s.settleSource(n, n.accounts[i].source)
+	}
+	s.touch(n)
+	for _, m := range before {
+		s.mute(m, by)
 	}
 }

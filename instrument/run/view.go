@@ -47,6 +47,9 @@ type Span struct {
 	Kind      string `json:"kind"`
 	// IsAgent tells whether Kind is one of an agent.
 	IsAgent bool `json:"is_agent"`
+	// SameAs is the id of the span that stands for this one: another source told of
+	// the same agent or LLM call. What lies below hangs under that one.
+	SameAs string `json:"same_as,omitempty"`
 	// Agent is the id of the nearest agent above, empty where there is none.
 	Agent  string `json:"agent,omitempty"`
 	Phase  string `json:"phase,omitempty"`
@@ -234,4 +237,6 @@ type Delta struct {
 	Burn   Burn    `json:"burn"`
 	// CriticalPath is there once the run has ended.
 	CriticalPath []Segment `json:"critical_path"`
+	// Resources replaces what was there; it is absent where nothing was added to it.
+	Resources *Resources `json:"resources,omitempty"`
 }

@@ -9,19 +9,13 @@ import (
 )
 
 const (
-	// lookFor is how long another source is given to tell of an agent before the
-	// gateway makes one itself: its log may be read a moment later than the call
-	// comes.
-	lookFor   = 500 * time.Millisecond
+	// lookEvery is how soon what a call brought is decided on.
 	lookEvery = 50 * time.Millisecond
 	// quiet is how long nothing has to follow an answer that asks for no tool until
 	// the agent is taken to be done.
 	quiet = 5 * time.Second
 	// patience is the same for a call that failed: clients wait and try again.
 	patience = 30 * time.Second
-	// lingers is how long calls of a conversation stay with an agent of another
-	// source that has ended.
-	lingers = 5 * time.Second
 )
 
 // agent is a conversation.
@@ -31,17 +25,12 @@ type agent struct {
 	component string // the name, if a pattern found it
 	parent    string // span
 
-	// Where its calls hang: below the agent that another source has told of, or
-	// below a span of its own. Neither while that is not decided.
-	foreign     string
-	foreignSeen time.Time
-	span        string
-	ended       bool // the span of its own
-	undecided   []*entry
+	span  string // empty before its first call
+	ended bool
 
-	first, last time.Time
-	open        int   // calls
-	tools       int64 // that were asked for in this attempt
+	last  time.Time
+	open  int   // calls
+	tools int64 // that were asked for in this attempt
 	// How the last call ended.
 	status, fault string
 	goesOn        bool // it asked for tools
@@ -92,7 +81,7 @@ func (l *ledger) agentOf(a asked) *agent {
 			return nil
 		}
 	}
-	met := &agent{user: user, first: a.at, last: a.at}
+	met := &agent{user: user, last: a.at}
 	if q != nil {
 		met.component = nameIn(q.nameText, l.patterns)
 	}
@@ -101,7 +90,7 @@ func (l *ledger) agentOf(a asked) *agent {
 		met.name = "agent-" + hex.EncodeToString([]byte(exact))[:6]
 	}
 	if above := l.agents[parent]; above != nil {
-		met.parent = above.below()
+		met.parent = above.span
 	}
 	l.agents[exact] = met
 	if user != "" {
@@ -139,94 +128,36 @@ func (l *ledger) forget() {
 	clear(l.responses)
 }
 
-// below is the span that the agent's calls hang under, empty while that is not
-// decided.
-func (a *agent) below() string {
-	if a.foreign != "" {
-		return a.foreign
+// place gives the span that a call of the agent hangs under. Whether another
+// source told of the same agent is not asked here: who folds the events sees it.
+func (l *ledger) place(a *agent, at time.Time, q *question) string {
+	l.live[a] = struct{}{}
+	again := a.span != "" && a.ended
+	if again && q != nil && !q.answered {
+		a.span = "" // the conversation begins anew: it is another agent that is asked the same
+	}
+	if a.span == "" || again {
+		a.tools = 0
+		l.make(a, at)
 	}
 	return a.span
 }
 
-// place decides where a call of the agent hangs.
-func (l *ledger) place(a *agent, at time.Time) string {
-	l.live[a] = struct{}{}
-	if l.look(a, at) {
-		return a.foreign
-	}
-	if a.foreign != "" {
-		if a.open > 0 || at.Sub(a.foreignSeen) < lingers {
-			return a.foreign
-		}
-		a.foreign, a.first = "", at // its agent has ended: this is another one
-	}
-	switch {
-	case a.span != "" && a.ended: // it goes on after all
-		a.first, a.tools = at, 0
-		l.make(a)
-	case a.span != "":
-	case l.openAgent == nil || a.component == "":
-		a.first = at
-		l.make(a)
-	}
-	return a.below()
-}
-
-// look asks whether another source tells of the agent.
-func (l *ledger) look(a *agent, at time.Time) bool {
-	if l.openAgent == nil || a.component == "" {
-		return false
-	}
-	span, ok := l.openAgent(a.component)
-	if !ok || span == "" || span == a.span {
-		return false
-	}
-	a.foreignSeen = at
-	if a.foreign == span {
-		return true
-	}
-	a.foreign = span
-	if a.span != "" {
-		// The other source was late: what was taken for an agent is a part of one.
-		event := telemetry.Event{Type: telemetry.SpanUpdate, SpanID: a.span, Parent: span, Kind: telemetry.KindTask}
-		l.send(event, at)
-		if !a.ended {
-			l.send(telemetry.Event{Type: telemetry.SpanEnd, SpanID: a.span, Status: telemetry.StatusOK}, a.last)
-		}
-		a.span, a.ended = "", false
-	}
-	l.settle(a)
-	return true
-}
-
-// settle tells the calls that waited for it where they belong.
-func (l *ledger) settle(a *agent) {
-	for _, e := range a.undecided {
-		e.parent = a.below()
-		l.send(telemetry.Event{Type: telemetry.SpanUpdate, SpanID: e.span, Parent: e.parent}, a.last)
-	}
-	a.undecided = nil
-}
-
-// make gives the agent a span of its own, or another attempt of it.
-func (l *ledger) make(a *agent) {
+// make gives the agent a span, or another attempt of it.
+func (l *ledger) make(a *agent, at time.Time) {
 	if a.span == "" {
 		a.span = newSpanID()
 	}
 	a.ended = false
 	l.send(telemetry.Event{
 		Type: telemetry.SpanStart, SpanID: a.span, Parent: a.parent, Kind: "agent", Name: a.name, Component: a.component,
-	}, a.first)
-	l.settle(a)
+	}, at)
 }
 
 // begin notes a call of the agent.
-func (a *agent) begin(e *entry, at time.Time) {
+func (a *agent) begin(at time.Time) {
 	a.open++
 	a.last, a.status, a.fault, a.goesOn = at, "", "", false
-	if e.parent == "" {
-		a.undecided = append(a.undecided, e)
-	}
 }
 
 // concluded notes how a call of the agent ended.
@@ -249,17 +180,10 @@ func (l *ledger) concluded(a *agent, d *done, status, fault string) {
 func (l *ledger) decide(now time.Time) time.Duration {
 	next := time.Hour
 	for a := range l.live {
-		if len(a.undecided) > 0 && !l.look(a, now) {
-			if now.Sub(a.first) >= lookFor {
-				l.make(a)
-			} else {
-				next = min(next, lookEvery)
-			}
-		}
-		if a.open > 0 || len(a.undecided) > 0 {
+		if a.open > 0 {
 			continue
 		}
-		if a.span == "" || a.ended { // its end is another's to tell
+		if a.ended {
 			delete(l.live, a)
 			continue
 		}
@@ -297,11 +221,8 @@ func (l *ledger) conclude(a *agent, inferred bool) {
 }
 
 // leave ends an agent because the gateway ends.
-func (l *ledger) leave(a *agent, now time.Time) {
-	if len(a.undecided) > 0 && !l.look(a, now) {
-		l.make(a)
-	}
-	if a.span != "" && !a.ended {
+func (l *ledger) leave(a *agent) {
+	if !a.ended {
 		l.conclude(a, a.goesOn || a.open > 0)
 	}
 	delete(l.live, a)

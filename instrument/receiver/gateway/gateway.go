@@ -32,10 +32,6 @@ type Config struct {
 	Record func(telemetry.Event) error
 	// Upstreams are where calls go; see the function of that name.
 	Upstreams []Upstream
-	// OpenAgent finds the open agent span of a component that another source has
-	// told of, so that calls hang under it and no second agent is made. It must
-	// not find spans of source gateway. Nil: there are none.
-	OpenAgent func(component string) (spanID string, ok bool)
 	// TraceID is the run's trace (32 hex digits): a call that carries it in its
 	// traceparent hangs under the span that is named there. Empty where the
 	// program's own traces do not arrive here, as that span would never be known.

@@ -83,9 +83,8 @@ const (
 // ledger makes events of what calls tell, and knows the agents. One goroutine does
 // all its work: no call waits for it, whatever becomes of the events.
 type ledger struct {
-	record    func(telemetry.Event) error
-	openAgent func(component string) (string, bool)
-	patterns  []*regexp.Regexp
+	record   func(telemetry.Event) error
+	patterns []*regexp.Regexp
 
 	inbox   chan func(*ledger)
 	lost    atomic.Int64 // what found the inbox full
@@ -104,7 +103,7 @@ type ledger struct {
 
 func newLedger(config Config) *ledger {
 	return &ledger{
-		record: config.Record, openAgent: config.OpenAgent, patterns: config.NamePatterns,
+		record: config.Record, patterns: config.NamePatterns,
 		inbox: make(chan func(*ledger), inboxSize), ended: make(chan struct{}),
 		entries: make(map[*call]*entry), failed: make(map[uint64][]attempt), agents: make(map[string]*agent),
 		byUser: make(map[string][]*agent), responses: make(map[string]*agent), live: make(map[*agent]struct{}),
@@ -216,7 +215,7 @@ func (l *ledger) asked(a asked) {
 		Attrs: telemetry.Attrs(attrs),
 	}, a.at)
 	if e.agent != nil {
-		e.agent.begin(e, a.at)
+		e.agent.begin(a.at)
 	}
 }
 
@@ -228,7 +227,7 @@ func (l *ledger) identified(e *entry, a asked) {
 		Type: telemetry.SpanUpdate, SpanID: e.span, Parent: e.parent, Name: e.model, Attrs: telemetry.Attrs(attrs),
 	}, time.Now())
 	if e.agent != nil {
-		e.agent.begin(e, a.at)
+		e.agent.begin(a.at)
 	}
 }
 
@@ -246,7 +245,7 @@ func (l *ledger) describe(e *entry, a asked, attrs *callAttrs) {
 		e.agent = l.agentOf(a)
 	}
 	if e.agent != nil {
-		e.parent = l.place(e.agent, a.at)
+		e.parent = l.place(e.agent, a.at, a.question)
 	}
 }
 
@@ -391,7 +390,7 @@ func (l *ledger) finish(now time.Time) {
 		l.send(telemetry.Event{Type: telemetry.SpanEnd, SpanID: e.span, Status: telemetry.StatusCancelled}, now)
 	}
 	for a := range l.live {
-		l.leave(a, now)
+		l.leave(a)
 	}
 	if n := l.lost.Load(); n > 0 {
 		l.warn(now, fmt.Sprintf("gateway: %d reports on calls were lost, as recording was too slow", n))

@@ -59,37 +59,19 @@ type desk struct {
 	*book
 	t      *testing.T
 	ledger *ledger
-	open   map[string]string // component: span of another source
-	mu     sync.Mutex
 }
 
 func newDesk(t *testing.T) *desk {
-	d := &desk{book: newBook(), t: t, open: map[string]string{}}
-	d.ledger = newLedger(Config{Record: d.record, OpenAgent: func(component string) (string, bool) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		span, ok := d.open[component]
-		return span, ok
-	}})
+	d := &desk{book: newBook(), t: t}
+	d.ledger = newLedger(Config{Record: d.record})
 	go d.ledger.run()
 	return d
 }
 
-func (d *desk) agentOpens(component, span string) {
-	d.mu.Lock()
-	d.open[component] = span
-	d.mu.Unlock()
-	_ = d.record(telemetry.Event{Type: telemetry.SpanStart, SpanID: span, Kind: "library-analysis", Component: component,
+// another records what another source tells of its agent.
+func (d *desk) another(event telemetry.Type, component string) {
+	_ = d.record(telemetry.Event{Type: event, SpanID: "burr-" + component, Kind: "library-analysis", Component: component,
 		Source: telemetry.SourceBurr, TS: telemetry.F(float64(time.Now().UnixMicro()) / 1e6)})
-}
-
-func (d *desk) agentEnds(component string) {
-	d.mu.Lock()
-	span := d.open[component]
-	delete(d.open, component)
-	d.mu.Unlock()
-	_ = d.record(telemetry.Event{Type: telemetry.SpanEnd, SpanID: span, Source: telemetry.SourceBurr,
-		TS: telemetry.F(float64(time.Now().UnixMicro()) / 1e6)})
 }
 
 // ask begins a call.
@@ -141,9 +123,8 @@ func TestConversationIsAnAgent(t *testing.T) {
 		start := time.Now()
 		c := d.ask(firstTurn, caller{})
 		require.Len(t, d.spans("llm"), 1, "a call is shown from its start")
-		assert.Empty(t, d.spans("agent"), "another source may yet tell of it")
+		require.Len(t, d.spans("agent"), 1, "... and its agent")
 		time.Sleep(time.Second)
-		require.Len(t, d.spans("agent"), 1)
 		d.answer(c, done{status: 200, reply: used(100, 10, 2)})
 		time.Sleep(time.Minute) // its tools run
 		assert.Equal(t, run.Running, d.spans("agent")[0].State)
@@ -179,26 +160,27 @@ func TestAgentOfAnotherSource(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDesk(t)
 				if tell < 0 {
-					d.agentOpens("node", "burr-node")
+					d.another(telemetry.SpanStart, "node")
 				}
 				c := d.ask(firstTurn, caller{})
 				if tell > 0 {
 					time.Sleep(tell)
-					d.agentOpens("node", "burr-node")
+					d.another(telemetry.SpanStart, "node")
 				}
 				time.Sleep(100 * time.Millisecond)
 				d.answer(c, done{status: 200, reply: used(100, 10, 1)})
 				d.answer(d.ask(secondTurn, caller{}), done{status: 200, reply: used(200, 20, 0)})
 				time.Sleep(time.Second)
-				d.agentEnds("node")
+				d.another(telemetry.SpanEnd, "node")
 				d.answer(d.ask(laterTurn, caller{}), done{status: 200, reply: used(1, 1, 0)}) // its end was told a moment too early
 				time.Sleep(time.Minute)
 				d.close()
-				assert.Empty(t, d.spans("agent"), "one agent, not two")
 				agents := d.spans("library-analysis")
 				require.Len(t, agents, 1)
 				assert.EqualValues(t, 332, agents[0].Usage.Tokens)
-				assert.Zero(t, agents[0].Usage.ToolUses, "they are the other source's to count")
+				for _, made := range d.spans("agent") {
+					assert.Equal(t, agents[0].ID, made.SameAs, "one agent, not two")
+				}
 				assert.Equal(t, 1, d.state.Totals().AgentsSpawned)
 			})
 		})
@@ -305,21 +287,27 @@ func TestHowAgentsEnd(t *testing.T) {
 		d.answer(d.ask(body("goes on"), caller{}), done{status: 200, reply: used(5, 0, 0)})
 		time.Sleep(time.Minute)
 		assert.Equal(t, run.Done, d.spans("agent")[1].State)
-		d.answer(d.ask(body("goes on"), caller{}), done{status: 200, reply: used(7, 0, 0)})
+		d.answer(d.ask(`{"messages":[{"role":"user","content":"goes on"},{"role":"assistant","content":"so far"},{"role":"user","content":"more"}]}`, caller{}),
+			done{status: 200, reply: used(7, 0, 0)})
 		assert.Equal(t, run.Running, d.spans("agent")[1].State)
+		d.answer(d.ask(body("goes on"), caller{}), done{status: 200, reply: used(1, 0, 0)})
+		require.Len(t, d.spans("agent"), 2, "it has not ended")
+		time.Sleep(time.Minute)
+		d.answer(d.ask(body("goes on"), caller{}), done{status: 200, reply: used(3, 0, 0)})
+		require.Len(t, d.spans("agent"), 3, "asked anew when it had ended, it is another")
 
 		d.answer(d.ask(body("given up"), caller{}), done{cancelled: true})
 		c := d.ask(body("cut"), caller{})
 		_ = c // never ends
 		d.close()
 		agents := d.spans("agent")
-		require.Len(t, agents, 4)
+		require.Len(t, agents, 5)
 		assert.Equal(t, run.Done, agents[1].State)
 		assert.Equal(t, 2, agents[1].Attempts)
-		assert.EqualValues(t, 12, agents[1].Usage.Tokens)
-		assert.Equal(t, run.Cancelled, agents[2].State)
+		assert.EqualValues(t, 13, agents[1].Usage.Tokens)
 		assert.Equal(t, run.Cancelled, agents[3].State)
-		assert.Equal(t, run.Cancelled, d.spans("llm")[4].State)
+		assert.Equal(t, run.Cancelled, agents[4].State)
+		assert.Equal(t, run.Cancelled, d.spans("llm")[6].State)
 		assert.NotContains(t, d.lines(), "canary-prompt")
 	})
 }

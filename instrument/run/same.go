@@ -1,0 +1,254 @@
+package run
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/obsrun/obsrun/instrument/telemetry"
+)
+
+// Several sources can tell of one and the same agent: its own log, the telemetry
+// of its framework, the gateway that its LLM calls pass. Each gives it an id of
+// its own. They are one agent if they work on the same component at the same time,
+// or if the same LLM call lies below both. Then one of them stands for all, and the
+// others hang under it, are no agents any more, and add what they know.
+
+// trust orders the sources by how well they know which agents there are.
+func trust(source string) int {
+	switch source {
+	case telemetry.SourceGateway:
+		return 0
+	case telemetry.SourceOTLP:
+		return 1
+	case telemetry.SourceToolCalls, telemetry.SourceBurr:
+		return 2
+	}
+	return 3
+}
+
+// maxNamesakes bounds how many agents of one component are compared.
+const maxNamesakes = 64
+
+// identify finds out whether the span, which an event was about, is an agent that
+// another source told of, and likewise for the agents of calls told of twice.
+func (s *State) identify(n *node) {
+	s.enlist(n)
+	if n.worksOn != "" && n.isAgent() {
+		if other := s.namesake(n); other != nil {
+			s.unite(n, other)
+		}
+	}
+	for len(s.evident) > 0 {
+		call := s.evident[0]
+		s.evident = s.evident[1:]
+		for _, other := range call.shared {
+			s.compare(other, call)
+		}
+		if call.muted != nil && !call.echo {
+			s.compare(call, call.muted)
+		}
+	}
+	s.evident = nil
+}
+
+// compare looks at where two spans of one LLM call hang, the muted one first.
+func (s *State) compare(muted, call *node) {
+	a, b := muted.agent, call.agent
+	if a != nil && b != nil && a != b && a.source != b.source {
+		// Frameworks nest their agents; which of them is meant is not known then.
+		if lesser := lesser(a, b); lesser.agent == nil && (!lesser.leads || lesser.source == telemetry.SourceGateway) {
+			s.unite(a, b)
+		}
+	}
+	s.settle(muted)
+}
+
+// enlist keeps the agents by what they work on, and who told of them.
+func (s *State) enlist(n *node) {
+	key := ""
+	if n.isAgent() && n != s.root {
+		key = worksOn(n)
+	}
+	if key != n.worksOn {
+		if n.worksOn != "" {
+			s.workers[n.worksOn] = slices.DeleteFunc(s.workers[n.worksOn], func(m *node) bool { return m == n })
+		}
+		if n.worksOn = key; key != "" {
+			s.workers[key] = append(s.workers[key], n)
+		}
+	}
+	s.list(n)
+}
+
+// listing is as what an agent is known to enlist.
+type listing uint8
+
+const (
+	unlisted listing = iota
+	told             // by a source that knows the agents
+	inferred         // by the gateway, from calls
+)
+
+func (s *State) list(n *node) {
+	as := unlisted
+	switch {
+	case !n.isAgent() || n == s.root:
+	case n.source == telemetry.SourceGateway:
+		as = inferred
+	default:
+		as = told
+	}
+	was := n.listed
+	if n.listed = as; as == was {
+		return
+	}
+	switch was {
+	case told:
+		s.told--
+	case inferred:
+		s.inferred = slices.DeleteFunc(s.inferred, func(m *node) bool { return m == n })
+		s.count(n, -1)
+		n.demoted = false
+		s.count(n, +1)
+	}
+	switch as {
+	case told:
+		s.told++
+	case inferred:
+		s.inferred = append(s.inferred, n)
+		s.demote(n)
+	}
+	if s.told <= 1 {
+		s.demote(s.inferred...)
+	}
+}
+
+// demote lets agents that the gateway made out count only while nobody told of
+// any: beside them those that were not recognised are calls without an agent.
+func (s *State) demote(agents ...*node) {
+	for _, n := range agents {
+		if demoted := s.told > 0; n.demoted != demoted {
+			s.count(n, -1)
+			n.demoted = demoted
+			s.count(n, +1)
+			s.touch(n)
+		}
+	}
+}
+
+// worksOn is what an agent works on: its component, else its name.
+func worksOn(n *node) string {
+	key := n.component
+	if key == "" {
+		key = n.name
+	}
+	return strings.ReplaceAll(strings.ToLower(key), "_", "-")
+}
+
+// namesake finds the agent that another source told of, that works on the same
+// and at the same time: the one told of by the most trusted source, then the one
+// that began nearest.
+func (s *State) namesake(n *node) *node {
+	var best *node
+	list := s.workers[n.worksOn]
+	if len(list) > maxNamesakes {
+		list = list[len(list)-maxNamesakes:]
+	}
+	for _, m := range list {
+		if m.source == n.source || !atOnce(m, n) {
+			continue
+		}
+		if best == nil || trust(m.source) > trust(best.source) ||
+			trust(m.source) == trust(best.source) && apart(m, n) < apart(best, n) {
+			best = m
+		}
+	}
+	return best
+}
+
+// grace is how far the clocks of two sources may lie apart, and how long an agent
+// prepares before its first call: microseconds.
+const grace = 500_000
+
+// atOnce tells whether the times of the agents overlap. One that waits to be
+// started can be the one that is heard of elsewhere already.
+func atOnce(a, b *node) bool {
+	if a.life == waiting || b.life == waiting {
+		return a.life != ended && b.life != ended
+	}
+	return (a.life == open || a.endAt+grace >= b.startAt) && (b.life == open || b.endAt+grace >= a.startAt)
+}
+
+func apart(a, b *node) int64 {
+	if a.life == waiting || b.life == waiting {
+		return 0
+	}
+	return max(a.startAt-b.startAt, b.startAt-a.startAt)
+}
+
+// lesser is the one of two agents that the other stands for.
+func lesser(a, b *node) *node {
+	switch ta, tb := trust(a.source), trust(b.source); {
+	case isBelow(a, b):
+		return a
+	case isBelow(b, a):
+		return b
+	case ta < tb, ta == tb && a.seq > b.seq:
+		return a
+	}
+	return b
+}
+
+// standsFor is the span that stands for this one: mostly itself.
+func (n *node) standsFor() *node {
+	for n.same != nil {
+		n = n.same
+	}
+	return n
+}
+
+func isBelow(n, above *node) bool {
+	for p := n.parent; p != nil; p = p.parent {
+		if p == above {
+			return true
+		}
+	}
+	return false
+}
+
+// unite lets the better known of two agents stand for both.
+func (s *State) unite(a, b *node) {
+	n := lesser(a, b)
+	stands := a
+	if n == a {
+		stands = b
+	}
+	if !fits(n, stands) {
+		return
+	}
+	if n.life == open && stands.life == waiting { // its start is still to be told
+		s.count(stands, -1)
+		stands.life, stands.startAt, stands.attempts = open, n.startAt, 1
+		stands.startRecv, stands.heard = n.startRecv, n.heard
+		s.count(stands, +1)
+		s.opened(stands.parent, isOpen(stands))
+		s.leaf(stands)
+		s.stretch(stands)
+	}
+	s.resume(n, s.lastAt)
+	s.count(n, -1)
+	was := isOpen(n)
+	n.same = stands
+	s.count(n, +1)
+	s.opened(n.parent, isOpen(n)-was)
+	s.leaf(n)
+	s.enlist(n)
+	if n.parent != stands {
+		s.unlink(n)
+		s.link(n, stands)
+	}
+	s.relocate(n)
+	s.settle(n)
+	s.touch(n)
+	s.touch(stands)
+}
