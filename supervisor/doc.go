@@ -5,8 +5,8 @@
 // What it is not, first:
 //
 //   - Terminal bytes never become events here, and no event touches the
-//     terminal. Only the watchdog ([Watch]) knows of telemetry: it asks the
-//     state of the run who is silent.
+//     terminal. Only the watchdog ([Watch]) and the recorder of processes
+//     ([FollowProcesses]) know of telemetry.
 //   - It prints nothing. While the command owns the terminal, a word from
 //     obsrun would land in the middle of somebody's screen; everything that
 //     goes wrong is returned as an error or stands in [Exit].

@@ -38,12 +38,20 @@ type Exit struct {
 	// Stdout is why not everything could be written to obsrun's stdout (EPIPE when its
 	// reader went away); nil if all was.
 	Stdout error
+	// Ended is when COMMAND ended: before what it wrote was delivered.
+	Ended time.Time
+	// CPU is the CPU time, user and system, of COMMAND and of those of its descendants
+	// that were waited for. 0 where COMMAND's exit status is not known.
+	CPU time.Duration
 	// Err is a failure of the supervision itself.
 	Err error
+
+	status syscall.WaitStatus
 }
 
 // finish delivers what COMMAND wrote, hangs up what it left, and restores the terminal.
 func (p *Process) finish(status syscall.WaitStatus, known bool) {
+	p.exit.Ended, p.exit.status = time.Now(), status
 	p.typist.stop()
 	p.sweep()
 	for _, s := range p.layout.screens {

@@ -73,6 +73,7 @@ func (p *Process) conduct() {
 				p.onContinued()
 			case f.Op == evExited:
 				status, known = syscall.WaitStatus(f.A), true
+				p.exit.CPU = time.Duration(f.B) * time.Millisecond
 				p.job.ended = true
 			}
 		}

@@ -2,10 +2,12 @@ package supervisor
 
 import (
 	"encoding/binary"
+	"math"
 	"os"
 	"os/signal"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -183,7 +185,8 @@ func (m *monitor) tell(op int32, a, b int) {
 func (m *monitor) observe() {
 	for !m.exited {
 		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(m.pid, &status, syscall.WNOHANG|syscall.WUNTRACED|syscall.WCONTINUED, nil)
+		var used syscall.Rusage
+		pid, err := syscall.Wait4(m.pid, &status, syscall.WNOHANG|syscall.WUNTRACED|syscall.WCONTINUED, &used)
 		if err == syscall.EINTR {
 			continue
 		}
@@ -207,7 +210,8 @@ func (m *monitor) observe() {
 			if m.home != unix.Getpgrp() {
 				m.takeTerminal() // it is the user's own, and the next one waits for it
 			}
-			m.tell(evExited, int(status), 0)
+			cpu := time.Duration(used.Utime.Nano() + used.Stime.Nano())
+			m.tell(evExited, int(status), int(min(cpu.Milliseconds(), math.MaxInt32)))
 		}
 	}
 }

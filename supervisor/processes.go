@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -11,11 +12,35 @@ type processStat struct {
 	start                uint64 // in the kernel's units: with pid it names a process for good
 	state                processState
 	name                 [16]byte // the kernel's short name, NUL-padded
-	// own is the CPU time, user and system, of the process; waited that of its
-	// children that ended and were waited for, and of theirs. Where they can only be
-	// had one process at a time they are 0 until fillTimes.
-	own, waited time.Duration
+	// own is what the process used; waited what its children used that ended and were
+	// waited for, and theirs. What can only be had one process at a time is 0 until
+	// kernel.fill.
+	own, waited use
+	// rss is the resident memory in bytes, peak its highest, where the kernel was asked
+	// for that.
+	rss, peak int64
+	metered   bool // it is known what it read and wrote
+	// status is the wait status of a zombie, where known.
+	status syscall.WaitStatus
+	known  bool
 }
+
+// use is what was consumed: CPU time, user and system; bytes from and to storage.
+type use struct {
+	cpu           time.Duration
+	read, written int64
+}
+
+func (u use) plus(v use) use {
+	return use{u.cpu + v.cpu, u.read + v.read, u.written + v.written}
+}
+
+func (u use) minus(v use) use {
+	return use{u.cpu - v.cpu, u.read - v.read, u.written - v.written}
+}
+
+// floor is u without what is negative.
+func (u use) floor() use { return use{max(0, u.cpu), max(0, u.read), max(0, u.written)} }
 
 // processState is a state that explains silence; 0 is any other.
 type processState byte
@@ -37,11 +62,15 @@ func (p *processStat) label() string {
 // not found again.
 //
 // A look costs some 10 microseconds for each process of the tree and each new one of
-// the machine, so it is taken only when somebody has a question.
+// the machine, and as much again where it is metered.
 type processTree struct {
-	root, session int // session: 0 where the command shares it with strangers
+	kernel        kernel
+	metered       bool // memory and IO are asked for, too
+	knowsIO       bool // ... and somebody's IO was told
+	root, session int  // session: 0 where the command shares it with strangers
 	known         map[int]processStat
-	used          time.Duration
+	atIO          map[int]processStat // known at the last look that asked for IO
+	used          use
 	table         []processStat
 	// strangers are not read again, as nobody can join a tree later; only their
 	// number can be used again, so they are forgotten every so many looks.
@@ -51,12 +80,47 @@ type processTree struct {
 
 const strangersFor = 10
 
+// kernel is what the system tells of processes; tests have one of their own.
+type kernel struct {
+	// list appends all processes but those to skip.
+	list func(table []processStat, skip map[int]struct{}) []processStat
+	// fill adds what list could not tell of these processes.
+	fill func(list []processStat, ask question)
+	// args gives the command line, dir the working directory; empty where they are not
+	// for obsrun to know.
+	args func(pid int) []string
+	dir  func(pid int) string
+	// began gives when the process did; now is the present.
+	began func(p *processStat, now time.Time) time.Time
+	close func()
+}
+
+// question is what is asked of each process at a look beside its CPU time.
+type question struct {
+	memory, io bool
+	look       int
+}
+
+// IO is asked for every ioTurn looks, and at the first ones, since many runs are short;
+// the highest memory of a process, which is the dearest question, every peakTurn.
+const ioTurn, peakTurn = 5, 10
+
+func (q question) peak(pid int) bool { return q.memory && (q.look+pid)%peakTurn == 0 }
+
+func (t *processTree) ask() question {
+	return question{memory: t.metered, io: t.metered && (t.looks <= 2*ioTurn || t.looks%ioTurn == 0), look: t.looks}
+}
+
 // processCount is a processTree at one moment.
 type processCount struct {
 	root int // process id of the command
 	// used is the CPU time that the tree has used since the first look, that of
-	// processes that ended meanwhile included where somebody waited for them.
-	used time.Duration
+	// processes that ended meanwhile included where somebody waited for them. read and
+	// written are bytes likewise, known where metered.
+	used          time.Duration
+	read, written int64
+	metered       bool
+	rss           int64 // bytes, all processes added up
 	// live counts the processes that have not ended, zombies left out.
 	live int
 	// command is the name of the root process, empty when it has ended.
@@ -73,8 +137,8 @@ type oddProcess struct {
 }
 
 // newProcessTree takes the first look at the tree below pid.
-func newProcessTree(pid int) *processTree {
-	t := &processTree{root: pid, strangers: make(map[int]struct{})}
+func newProcessTree(pid int, k kernel, metered bool) *processTree {
+	t := &processTree{kernel: k, root: pid, metered: metered, strangers: make(map[int]struct{})}
 	t.read()
 	for i := range t.table {
 		p := &t.table[i]
@@ -88,6 +152,7 @@ func newProcessTree(pid int) *processTree {
 		}
 		t.known = map[int]processStat{pid: *p}
 		t.known = t.members()
+		t.atIO = t.known
 		break
 	}
 	return t
@@ -96,14 +161,20 @@ func newProcessTree(pid int) *processTree {
 // look takes another look.
 func (t *processTree) look() processCount {
 	if len(t.known) == 0 && t.session == 0 {
-		return processCount{root: t.root, used: t.used}
+		return t.count()
 	}
 	t.read()
 	before, now := t.known, t.members()
 	t.known = now
-	t.used += spent(before, now)
+	t.used.cpu += spent(before, now).cpu
+	if t.ask().io {
+		io := spent(t.atIO, now)
+		t.used.read += io.read
+		t.used.written += io.written
+		t.atIO = now
+	}
 
-	count := processCount{root: t.root, used: t.used}
+	count := t.count()
 	for i := range t.table {
 		p, ok := now[t.table[i].pid]
 		if !ok {
@@ -111,6 +182,7 @@ func (t *processTree) look() processCount {
 		}
 		if p.state != zombie {
 			count.live++
+			count.rss += p.rss
 			if p.pid == t.root {
 				count.command = p.label()
 			}
@@ -122,11 +194,15 @@ func (t *processTree) look() processCount {
 	return count
 }
 
+func (t *processTree) count() processCount {
+	return processCount{root: t.root, used: t.used.cpu, read: t.used.read, written: t.used.written, metered: t.knowsIO}
+}
+
 func (t *processTree) read() {
 	if t.looks++; t.looks%strangersFor == 0 {
 		clear(t.strangers)
 	}
-	t.table = readProcesses(t.table[:0], t.strangers)
+	t.table = t.kernel.list(t.table[:0], t.strangers)
 }
 
 // members finds the processes of the table that belong to the tree.
@@ -170,23 +246,29 @@ func (t *processTree) members() map[int]processStat {
 			t.strangers[t.table[i].pid] = struct{}{}
 		}
 	}
-	fillTimes(found)
+	ask := t.ask()
+	t.kernel.fill(found, ask)
 	all := make(map[int]processStat, len(found))
 	for _, p := range found {
+		if was := t.known[p.pid]; !ask.io && was.start == p.start { // as of the last time
+			p.own.read, p.own.written, p.metered = was.own.read, was.own.written, was.metered
+			p.waited.read, p.waited.written = was.waited.read, was.waited.written
+		}
 		all[p.pid] = p
+		t.knowsIO = t.knowsIO || p.metered
 	}
 	return all
 }
 
-// spent gives the CPU time that was used between two looks. What a process used
-// until it ended turns up once more at the one that waited for it: of what that one
-// gained, only what was not known before counts.
-func spent(before, now map[int]processStat) time.Duration {
+// spent gives what was used between two looks. What a process used until it ended
+// turns up once more at the one that waited for it: of what that one gained, only what
+// was not known before counts.
+func spent(before, now map[int]processStat) (sum use) {
 	alive := func(p processStat) bool {
 		q, ok := now[p.pid]
 		return ok && q.start == p.start
 	}
-	passedOn := make(map[int]time.Duration)
+	passedOn := make(map[int]use)
 	for _, p := range before {
 		if alive(p) {
 			continue
@@ -199,16 +281,15 @@ func spent(before, now map[int]processStat) time.Duration {
 			heir, ok = before[heir.parent]
 		}
 		if ok {
-			passedOn[heir.pid] += p.own + p.waited
+			passedOn[heir.pid] = passedOn[heir.pid].plus(p.own).plus(p.waited)
 		}
 	}
-	var sum time.Duration
 	for _, p := range now {
 		own, waited := p.own, p.waited
 		if was, ok := before[p.pid]; ok && was.start == p.start {
-			own, waited = own-was.own, waited-was.waited
+			own, waited = own.minus(was.own), waited.minus(was.waited)
 		}
-		sum += max(0, own) + max(0, waited-passedOn[p.pid])
+		sum = sum.plus(own.floor()).plus(waited.minus(passedOn[p.pid]).floor())
 	}
 	return sum
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/process"
@@ -38,13 +39,62 @@ func readProcesses(table []processStat, _ map[int]struct{}) []processStat {
 	return table
 }
 
-// fillTimes asks for the CPU times of these processes. That of children that ended is
-// not told: what lives and ends between two looks is missing.
-func fillTimes(list []processStat) {
+// fillProcesses asks for CPU time, memory and IO of these processes. What children used
+// that ended is not told: what lives and ends between two looks is missing. Nor is the
+// highest memory, and how a zombie ended.
+func fillProcesses(list []processStat, ask question) {
 	for i := range list {
+		if list[i].state == zombie {
+			continue
+		}
 		p := process.Process{Pid: int32(list[i].pid)}
 		if times, err := p.Times(); err == nil {
-			list[i].own = time.Duration((times.User + times.System) * float64(time.Second))
+			list[i].own.cpu = time.Duration((times.User + times.System) * float64(time.Second))
+		}
+		if ask.memory {
+			if memory, err := p.MemoryInfo(); err == nil {
+				list[i].rss = int64(memory.RSS)
+			}
+		}
+		if ask.io {
+			if io, err := p.IOCounters(); err == nil {
+				list[i].own.read, list[i].own.written = int64(io.DiskReadBytes), int64(io.DiskWriteBytes)
+				list[i].metered = true
+			}
 		}
 	}
 }
+
+func realKernel() kernel {
+	return kernel{readProcesses, fillProcesses, processArgs, processDir, processBegan, func() {}}
+}
+
+// environment is what an entry of an environment looks like.
+var environment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+
+// processArgs reads the command line. The system keeps the environment right behind
+// it, and a first argument that is empty lets the first entry of that slip in: what
+// looks like one at the end loses its value.
+func processArgs(pid int) []string {
+	args, err := (&process.Process{Pid: int32(pid)}).CmdlineSlice()
+	if err != nil || len(args) == 0 {
+		return nil
+	}
+	if name := environment.FindString(args[len(args)-1]); name != "" {
+		args[len(args)-1] = name + "…"
+	}
+	for size, i := 0, 0; i < len(args); i++ {
+		if size += len(args[i]) + 1; size > maxArgs {
+			return args[:max(1, i)]
+		}
+	}
+	return args
+}
+
+func processDir(pid int) string {
+	dir, _ := (&process.Process{Pid: int32(pid)}).Cwd()
+	return dir
+}
+
+// processBegan needs no clock: the system tells the time.
+func processBegan(p *processStat, _ time.Time) time.Time { return time.Unix(0, int64(p.start)) }

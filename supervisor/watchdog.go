@@ -20,6 +20,8 @@ type WatchConfig struct {
 	Record func(telemetry.Event) error
 	// PID is the process id of COMMAND, once it runs; 0: nothing is known of processes.
 	PID int
+	// Processes are those of COMMAND where they are followed anyway: one look serves both.
+	Processes *Processes
 	// LastOutput and LastInput tell when the terminal last showed something and when a
 	// key was last pressed, with monotonic readings. Nil where obsrun does not see it:
 	// without a pseudo-terminal.
@@ -65,9 +67,13 @@ func Watch(ctx context.Context, c WatchConfig) {
 		origin:      moment{c.Elapsed(), time.Now()},
 		judge:       newJudge(c.Limits, min(max(least/4, shortestTick), longestPause)),
 	}
-	if c.PID > 0 {
-		w.processes = newProcessTree(c.PID)
-		w.sample = w.processes.look
+	switch {
+	case c.Processes != nil:
+		w.sample = c.Processes.look
+	case c.PID > 0:
+		tree := newProcessTree(c.PID, realKernel(), false)
+		defer tree.kernel.close()
+		w.sample = tree.look
 	}
 	w.run(ctx)
 }
@@ -75,11 +81,10 @@ func Watch(ctx context.Context, c WatchConfig) {
 // watchdog is the loop around a judge.
 type watchdog struct {
 	WatchConfig
-	tick      time.Duration
-	judge     *judge
-	processes *processTree
-	sample    func() processCount
-	called    bool // OnStall was
+	tick   time.Duration
+	judge  *judge
+	sample func() processCount
+	called bool // OnStall was
 	// origin is one moment on the run's clock and on that of LastOutput and LastInput,
 	// with its monotonic reading.
 	origin moment

@@ -212,7 +212,7 @@ func (j *judge) survey(now time.Duration, s *run.State) {
 		j.suspect = append(j.suspect, c)
 	}
 
-	spans := s.Totals().Spans
+	spans := s.Totals().Spans - s.ProcessSpans()
 	if leaves != 1 {
 		j.alone.id = ""
 	} else if j.heard = millis(only.HeardMS); j.alone.id != only.SpanID || j.alone.spans != spans {

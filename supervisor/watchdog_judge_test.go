@@ -28,6 +28,9 @@ type scene struct {
 	odd      []oddProcess
 	told     []string
 	events   []telemetry.Event
+	// crowd: processes come and go, and are told of, every second.
+	crowd  bool
+	comers int
 }
 
 func newScene(t testing.TB, limits ...string) *scene {
@@ -52,7 +55,17 @@ func (s *scene) wait(d time.Duration) {
 		step := min(time.Second, end-s.now)
 		s.now += step
 		s.used += time.Duration(s.cpu * float64(step))
+		if s.crowd && s.comers < 3000 {
+			s.comers++
+			s.comeAndGo(fmt.Sprint("process", s.comers))
+		}
 		s.look()
+	}
+}
+
+func (s *scene) comeAndGo(id string) {
+	for _, kind := range []telemetry.Type{telemetry.SpanStart, telemetry.SpanUpdate, telemetry.SpanEnd} {
+		s.apply(telemetry.Event{Type: kind, SpanID: id, Kind: telemetry.KindProcess, Parent: "root", Source: telemetry.SourceProcess})
 	}
 }
 
@@ -249,6 +262,11 @@ func TestWatchdogJudge(t *testing.T) {
 			s := newScene(t, c.limits...)
 			s.play(c.script)
 			assert.Equal(t, c.want, s.told)
+
+			crowded := newScene(t, c.limits...)
+			crowded.crowd = true
+			crowded.play(c.script)
+			assert.Equal(t, c.want, crowded.told, "with processes that come and go")
 		})
 	}
 }

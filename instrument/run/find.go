@@ -34,7 +34,7 @@ func List(logDir string) ([]Found, error) {
 	var runs []Found
 	for _, entry := range entries {
 		dir := filepath.Join(logDir, entry.Name())
-		if entry.IsDir() && isRun(dir) {
+		if entry.IsDir() && IsRun(dir) {
 			runs = append(runs, Found{Dir: dir, RunID: entry.Name(), Started: started(dir), Live: IsLive(dir)})
 		}
 	}
@@ -44,7 +44,9 @@ func List(logDir string) ([]Found, error) {
 	return runs, nil
 }
 
-func isRun(dir string) bool {
+// IsRun tells whether the directory is that of a run: it has a journal or a
+// summary.
+func IsRun(dir string) bool {
 	for _, path := range []string{JournalPath(dir), SummaryPath(dir)} {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
 			return true
@@ -83,7 +85,7 @@ func Find(logDir, ref string) (string, error) {
 	}
 	if info, err := os.Stat(ref); err == nil {
 		switch {
-		case info.IsDir() && isRun(ref):
+		case info.IsDir() && IsRun(ref):
 			return ref, nil
 		case !info.IsDir() && (filepath.Base(ref) == "telemetry.jsonl" || filepath.Base(ref) == "run_summary.json"):
 			return filepath.Dir(ref), nil
