@@ -3,11 +3,9 @@ package instrument
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"math"
-	"regexp"
 	"sync"
 	"time"
 
@@ -261,18 +259,10 @@ func (s *Span) Env() []string {
 	return env
 }
 
-var minted = regexp.MustCompile(`^[0-9a-f]{16}$`)
-
-// traceparent is the W3C trace context of a span: the trace id is the first 16
-// bytes of the SHA-256 of the run's id. A span id that is no W3C one is the
-// first 8 bytes of its SHA-256.
+// traceparent is the W3C trace context of a span.
 func traceparent(runID, spanID string) string {
-	trace := sha256.Sum256([]byte(runID))
-	if !minted.MatchString(spanID) || spanID == "0000000000000000" {
-		sum := sha256.Sum256([]byte(spanID))
-		spanID = hex.EncodeToString(sum[:8])
-	}
-	return "00-" + hex.EncodeToString(trace[:16]) + "-" + spanID + "-01"
+	trace, span := telemetry.TraceID(runID), telemetry.TraceSpanID(spanID)
+	return "00-" + hex.EncodeToString(trace[:]) + "-" + hex.EncodeToString(span[:]) + "-01"
 }
 
 func mintID() string {

@@ -112,6 +112,9 @@ func (s *State) view(n *node) Span {
 	if n.parent != nil {
 		v.Parent = n.parent.standsFor().id
 	}
+	if n.parentID != "" && n.same == nil && s.known(n.parentID) == nil {
+		v.Awaits = n.parentID
+	}
 	if n.same != nil {
 		v.SameAs = n.same.standsFor().id
 	} else if n.muted != nil {

@@ -149,18 +149,17 @@ func (s *State) span(id string) *node {
 	s.link(n, s.root)
 	s.locate(n)
 	s.touch(n)
-	for _, child := range s.orphans[id] {
-		if child.parentID == id {
-			s.attach(child)
-		}
+	s.adopt(n, id)
+	if alias := traced(id); alias != "" && s.nodes[alias] == nil {
+		s.traced[alias] = n
+		s.adopt(n, alias)
 	}
-	delete(s.orphans, id)
 	return n
 }
 
 // attach hangs the span under the parent that it names, if that is known.
 func (s *State) attach(n *node) {
-	parent := s.nodes[n.parentID]
+	parent := s.known(n.parentID)
 	switch {
 	case n.same != nil: // it hangs under the agent that it is
 	case parent == nil:

@@ -54,13 +54,25 @@ func (s *State) identify(n *node) {
 // compare looks at where two spans of one LLM call hang, the muted one first.
 func (s *State) compare(muted, call *node) {
 	a, b := muted.agent, call.agent
-	if a != nil && b != nil && a != b && a.source != b.source {
+	switch {
+	case a == nil && b != nil && muted.metered:
+		s.join(muted, b)
+	case b == nil && a != nil && call.metered:
+		s.join(call, a)
+	case a != nil && b != nil && a != b && a.source != b.source:
 		// Frameworks nest their agents; which of them is meant is not known then.
 		if lesser := lesser(a, b); lesser.agent == nil && (!lesser.leads || lesser.source == telemetry.SourceGateway) {
 			s.unite(a, b)
 		}
 	}
 	s.settle(muted)
+}
+
+// join hangs a call that matched no agent under the one that made it.
+func (s *State) join(call, agent *node) {
+	if fits(call, agent) {
+		s.move(call, agent)
+	}
 }
 
 // enlist keeps the agents by what they work on, and who told of them.

@@ -173,3 +173,24 @@ func TestAWaitingAgentIsHeardOfElsewhere(t *testing.T) {
 	assert.Equal(t, span(t, s, "root").StartMS+4000, span(t, s, "b").StartMS)
 	require.NoError(t, consistent(s))
 }
+
+// A metered call that matches no agent belongs to the one whose call it is.
+func TestTheSameCallFindsItsAgent(t *testing.T) {
+	agent := ev(1, "span_start", "a", `"kind":"agent"`)
+	loose := evFrom("gateway", 2, "span_end", "g", `"kind":"llm","call_id":"c","tokens":10`)
+	known := evFrom("otlp", 2, "span_end", "o", `"parent":"a","kind":"llm","call_id":"c","tokens":11`)
+	for name, lines := range map[string][]string{
+		"metered first": {agent, loose, known}, "metered last": {agent, known, loose}, "agent last": {loose, known, agent},
+		"the better known is below the agent": {agent,
+			evFrom("otlp", 2, "span_end", "o", `"kind":"llm","call_id":"c","tokens":11`),
+			evFrom("gateway", 2, "span_end", "g", `"parent":"a","kind":"llm","call_id":"c","tokens":10`)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := fold(t, lines...)
+			assert.EqualValues(t, 10, span(t, s, "a").Tokens)
+			assert.EqualValues(t, 10, s.Totals().Tokens)
+			assert.Equal(t, 1, s.Totals().LLMCalls)
+			assert.NotContains(t, s.Totals().TokenSources, "unattributed")
+		})
+	}
+}

@@ -20,7 +20,8 @@ type State struct {
 	abandoned bool
 
 	nodes          map[string]*node
-	order          []*node // by first appearance
+	order          []*node          // by first appearance
+	traced         map[string]*node // by their id in trace context, where it is another
 	orphans        map[string][]*node
 	oldest, newest *node // by last change
 	cut            int64
@@ -67,7 +68,7 @@ const maxEntries = 1000
 // NewState gives the state of a run of which nothing is known yet.
 func NewState() *State {
 	s := &State{
-		nodes: make(map[string]*node), orphans: make(map[string][]*node),
+		nodes: make(map[string]*node), traced: make(map[string]*node), orphans: make(map[string][]*node),
 		phases: make(map[string]*phase), calls: make(map[string]*node), stray: make(map[string]*usage),
 		by: make(map[string]int), paths: make(map[string]bool), analyses: make(map[string]bool),
 		kinds: make(map[string]*kindFacts), leaves: make(map[*node]struct{}),
@@ -145,7 +146,7 @@ func (s *State) Apply(e telemetry.Event) {
 // heardOf finds a span that an event only mentions: it is activity of it, or of
 // the run, but makes no span.
 func (s *State) heardOf(id string) *node {
-	if n := s.nodes[id]; n != nil {
+	if n := s.known(id); n != nil {
 		return n
 	}
 	return s.root

@@ -47,6 +47,8 @@ type Span struct {
 	Kind      string `json:"kind"`
 	// IsAgent tells whether Kind is one of an agent.
 	IsAgent bool `json:"is_agent"`
+	// Awaits is the id of the parent that it named, while that is not known.
+	Awaits string `json:"-"`
 	// SameAs is the id of the span that stands for this one: another source told of
 	// the same agent or LLM call. What lies below hangs under that one.
 	SameAs string `json:"same_as,omitempty"`

@@ -27,5 +27,6 @@
 // 0.1.0), OpenInference (semantic conventions 0.1.46), OpenLLMetry
 // (opentelemetry-semantic-conventions-ai 0.4), Vercel AI SDK 3.3 to 7, Claude Code
 // 2.1 (monitoring-usage, traces in beta), Google ADK 1, Logfire's pending spans,
-// Gemini CLI's log events.
+// Gemini CLI's log events, and the spans that obsrun itself exports (package
+// report/export).
 package otlp

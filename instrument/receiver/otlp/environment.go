@@ -1,9 +1,14 @@
 package otlp
 
 import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -39,9 +44,14 @@ func (p *Plan) Apply(base []string) []string {
 	return env
 }
 
-// Address is where a receiver is: the base URL without a path, the token that it
-// wants, and the run that it records.
-type Address struct{ Endpoint, Token, RunID string }
+// Address is where a receiver is.
+type Address struct {
+	Endpoint string // base URL, without a path
+	Token    string // that it wants
+	RunID    string // of the run that it records
+	// Certificate is the PEM file that it serves by TLS, empty without TLS.
+	Certificate string
+}
 
 // RunAttribute is the resource attribute with the run's id.
 const RunAttribute = "obsrun.run_id"
@@ -108,6 +118,11 @@ func Environment(base []string, at Address, defaultCollector string) Plan {
 		}
 		p.set(prefix+"PROTOCOL", protocolOr(protocol), "gRPC is not understood here")
 	}
+	for i := range exports {
+		if s := &exports[i]; way[s.signal] == here {
+			p.certificates(env, s, at, general)
+		}
+	}
 	p.set("OTEL_RESOURCE_ATTRIBUTES", resourceAttributes(env["OTEL_RESOURCE_ATTRIBUTES"], at.RunID), "which run the telemetry belongs to")
 	for _, sw := range Switches() {
 		if sw.wanted(env, way) {
@@ -118,6 +133,59 @@ func Environment(base []string, at Address, defaultCollector string) Plan {
 		p.note("telemetry is also forwarded to the endpoint that was set, including what obsrun switched on in known agents")
 	}
 	return p
+}
+
+// certificates makes what the exporters of a signal trust fit the receiver. What
+// the user set goes with the endpoint whose place the receiver takes.
+func (p *Plan) certificates(env map[string]string, s *export, at Address, general bool) {
+	const all = "OTEL_EXPORTER_OTLP_"
+	own := all + s.infix
+	if !strings.HasPrefix(at.Endpoint, "https:") {
+		for _, suffix := range []string{"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"} {
+			for _, name := range []string{all + suffix, own + suffix} {
+				if env[name] != "" && (general || name != all+suffix) {
+					p.setOnce(name, "", "some exporters refuse a certificate where there is no TLS")
+				}
+			}
+		}
+		return
+	}
+	given, isOwn := s.of(env, "CERTIFICATE")
+	if !anchored(at.Certificate) || given != "" && *s.target == nil {
+		return
+	}
+	name := all + "CERTIFICATE"
+	if isOwn || !general {
+		name = own + "CERTIFICATE"
+	}
+	path, err := filepath.Abs(at.Certificate)
+	if err != nil {
+		path = at.Certificate
+	}
+	p.setOnce(name, path, "the certificate that obsrun serves, for which no authority vouches")
+}
+
+func (p *Plan) setOnce(name, value, reason string) {
+	if !slices.ContainsFunc(p.Set, func(v Variable) bool { return v.Name == name }) {
+		p.set(name, value, reason)
+	}
+}
+
+// anchored tells whether the PEM file vouches for itself: its last certificate is
+// self-signed. Any other needs an authority that the system knows, and would not be
+// accepted as one by every library.
+func anchored(file string) bool {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	var last *x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			last, err = x509.ParseCertificate(block.Bytes)
+		}
+	}
+	return last != nil && err == nil && bytes.Equal(last.RawIssuer, last.RawSubject)
 }
 
 func (p *Plan) set(name, value, reason string) {
@@ -222,10 +290,11 @@ func environment(base []string) map[string]string {
 	return env
 }
 
-// parseHeaders reads the W3C baggage format of OTEL_EXPORTER_OTLP_HEADERS:
-// key=value pairs by comma, percent-encoded.
-func parseHeaders(list string) http.Header {
-	header := make(http.Header)
+// Pairs reads the format of OTEL_EXPORTER_OTLP_HEADERS and
+// OTEL_RESOURCE_ATTRIBUTES, that of W3C baggage: key=value by comma,
+// percent-encoded. What is no pair is left out; the last of equal keys counts.
+func Pairs(list string) map[string]string {
+	pairs := make(map[string]string)
 	for pair := range strings.SplitSeq(list, ",") {
 		key, value, ok := strings.Cut(pair, "=")
 		if key = strings.TrimSpace(key); !ok || key == "" {
@@ -239,8 +308,16 @@ func parseHeaders(list string) http.Header {
 			value = decoded
 		}
 		if !strings.ContainsAny(key+value, "\r\n") {
-			header.Add(key, value)
+			pairs[key] = value
 		}
+	}
+	return pairs
+}
+
+func parseHeaders(list string) http.Header {
+	header := make(http.Header)
+	for key, value := range Pairs(list) {
+		header.Set(key, value)
 	}
 	return header
 }

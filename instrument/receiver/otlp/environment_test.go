@@ -2,10 +2,22 @@ package otlp
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -110,6 +122,76 @@ func TestEnvironment(t *testing.T) {
 	p := Environment([]string{"OTEL_EXPORTER_OTLP_ENDPOINT=https://c", "OTEL_EXPORTER_OTLP_CERTIFICATE=/ca.pem", "OTEL_EXPORTER_OTLP_HEADERS=x-key=a%20b, Y = 2,bad,=z,evil=a%0d%0ab"}, address, "")
 	assert.Equal(t, "/ca.pem", p.Targets.Logs.CA)
 	assert.Equal(t, http.Header{"X-Key": {"a b"}, "Y": {"2"}}, p.Targets.Traces.Header)
+}
+
+// A receiver with TLS must be trusted; one without must not be given certificates,
+// which Go's exporter refuses.
+func TestEnvironmentCertificates(t *testing.T) {
+	chain := func(name string, certificates ...string) string {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(path, []byte(strings.Join(certificates, "")), 0o600))
+		return path
+	}
+	root := certificate(t, nil)
+	leaf := certificate(t, root).pem
+	own, signed, whole := chain("own.pem", root.pem), chain("signed.pem", leaf), chain("whole.pem", leaf, root.pem)
+	const all, traces = "OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"
+	for name, c := range map[string]struct {
+		endpoint, file string
+		env            []string
+		set            map[string]string // "-" for not at all
+	}{
+		"self-signed":                 {"https://127.0.0.1:7777", own, nil, map[string]string{all: own, traces: "-"}},
+		"with its authority":          {"https://127.0.0.1:7777", whole, nil, map[string]string{all: whole}},
+		"by an authority":             {"https://127.0.0.1:7777", signed, nil, map[string]string{all: "-"}},
+		"no certificate":              {"https://127.0.0.1:7777", chain("x", "nonsense"), nil, map[string]string{all: "-"}},
+		"the user's, for obsrun":      {"https://127.0.0.1:7777", own, []string{all + "=/ca.pem"}, map[string]string{all: "-"}},
+		"the user's, for another":     {"https://127.0.0.1:7777", own, []string{all + "=/ca.pem", "OTEL_EXPORTER_OTLP_ENDPOINT=https://c"}, map[string]string{all: own}},
+		"one signal's":                {"https://127.0.0.1:7777", own, []string{traces + "=/ca.pem", "OTEL_EXPORTER_OTLP_ENDPOINT=https://c"}, map[string]string{all: own, traces: own}},
+		"beside gRPC":                 {"https://127.0.0.1:7777", own, []string{"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=grpc"}, map[string]string{all: "-", traces: own, "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE": "-"}},
+		"without TLS":                 {"http://127.0.0.1:7777", "", nil, map[string]string{all: "-"}},
+		"without TLS, the user's":     {"http://127.0.0.1:7777", "", []string{all + "=/ca.pem", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY=/k", "OTEL_EXPORTER_OTLP_ENDPOINT=https://c"}, map[string]string{all: "", traces: "-", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY": ""}},
+		"without TLS and beside gRPC": {"http://127.0.0.1:7777", "", []string{all + "=/ca.pem", traces + "=/ca.pem", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=grpc"}, map[string]string{all: "-", traces: ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := Environment(c.env, Address{Endpoint: c.endpoint, Token: "tok", RunID: "run-1", Certificate: c.file}, "")
+			for key, want := range c.set {
+				i := slices.IndexFunc(p.Set, func(v Variable) bool { return v.Name == key })
+				if want == "-" {
+					assert.Negative(t, i, key)
+				} else if assert.GreaterOrEqual(t, i, 0, key) {
+					assert.Equal(t, want, p.Set[i].Value, key)
+				}
+			}
+		})
+	}
+}
+
+// issued is a certificate with its key.
+type issued struct {
+	pem string
+	*x509.Certificate
+	key *ecdsa.PrivateKey
+}
+
+// certificate makes one for 127.0.0.1, self-signed or by an authority.
+func certificate(t *testing.T, by *issued) *issued {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "self"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: by == nil, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	issuer, signer := c, key
+	if by != nil {
+		c.Subject.CommonName, issuer, signer = "leaf", by.Certificate, by.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, issuer, &key.PublicKey, signer)
+	require.NoError(t, err)
+	parsed, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return &issued{string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), parsed, key}
 }
 
 func TestAnswers(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"flag"
@@ -87,22 +88,47 @@ func playAgents(t *testing.T, options ...otlptracehttp.Option) {
 
 // The SDK, told by nothing but the environment that the child is given.
 func TestGoSDKByEnvironment(t *testing.T) {
-	for _, compression := range []string{"", "gzip"} {
+	self := certificate(t, nil)
+	file := filepath.Join(t.TempDir(), "cert.pem")
+	require.NoError(t, os.WriteFile(file, []byte(self.pem), 0o600))
+	pair := tls.Certificate{Certificate: [][]byte{self.Raw}, PrivateKey: self.key}
+	for _, c := range []struct {
+		compression string
+		secure      bool
+		user        []string
+	}{
+		{"", false, nil},
+		{"gzip", true, nil},
+		{"", false, []string{"OTEL_EXPORTER_OTLP_CERTIFICATE=" + file, "OTEL_EXPORTER_OTLP_ENDPOINT=https://127.0.0.1:1"}},
+		{"", true, []string{"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE=/nowhere", "OTEL_EXPORTER_OTLP_ENDPOINT=https://127.0.0.1:1"}},
+	} {
 		r, j := newReceiver()
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		zipped := false
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			if req.Header.Get("Authorization") != "Bearer to+k/=n" {
 				w.WriteHeader(http.StatusUnauthorized)
 				return
 			}
+			zipped = req.Header.Get("Content-Encoding") == "gzip"
 			r.ServeHTTP(w, req)
 		}))
-		p := Environment(nil, Address{Endpoint: server.URL, Token: "to+k/=n", RunID: "run-1"}, "")
+		if server.TLS = (&tls.Config{Certificates: []tls.Certificate{pair}}); c.secure {
+			server.StartTLS()
+		} else {
+			server.Start()
+		}
+		for _, entry := range c.user {
+			key, value, _ := strings.Cut(entry, "=")
+			t.Setenv(key, value)
+		}
+		p := Environment(c.user, Address{Endpoint: server.URL, Token: "to+k/=n", RunID: "run-1", Certificate: file}, "")
 		for _, v := range p.Set {
 			t.Setenv(v.Name, v.Value)
 		}
-		t.Setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+		t.Setenv("OTEL_EXPORTER_OTLP_COMPRESSION", c.compression)
 		playAgents(t)
 		server.Close()
+		assert.Equal(t, c.compression == "gzip", zipped)
 
 		s := j.fold(t)
 		totals := s.Totals()

@@ -69,8 +69,15 @@ func newSpan(s *trace.Span, resource attributes) *span {
 	}
 	n.row = kindOf(s.Name, n.attrs)
 	n.kind = n.row.kind
-	if n.kind == telemetry.KindLLM || n.kind == kindAgent {
+	// A run that another obsrun exports says it itself, and has no more to say.
+	if kind := n.attrs.text("obsrun.kind"); kind != "" {
+		n.kind = cut(kind, maxName)
+	}
+	if n.kind == telemetry.KindLLM || telemetry.IsAgent(n.kind) {
 		n.usage, n.hasUsage = usageOf(n.attrs)
+	}
+	if n.own() {
+		n.usage, n.hasUsage = n.ownUsage()
 	}
 	return n
 }
@@ -117,7 +124,7 @@ func (r *Receiver) takeSpan(s *span) {
 	if s.EndTimeUnixNano != 0 && !r.mem.once(string(s.TraceId)+string(s.SpanId)) {
 		return
 	}
-	if r.mem.metered.has(s.id) {
+	if r.mem.metered.has(s.id) && !s.own() { // whose sums are sums of all below
 		s.usage, s.hasUsage = telemetry.Counters{}, false
 		if s.kind == telemetry.KindLLM {
 			s.kind = telemetry.KindTask // it wraps the calls below it
@@ -133,6 +140,7 @@ func (r *Receiver) takeSpan(s *span) {
 	start := telemetry.Event{
 		Type: telemetry.SpanStart, Source: telemetry.SourceOTLP, SpanID: s.id, Parent: s.parent,
 		Name: s.row.nameOf(s.Name, s.attrs), Kind: s.kind, TS: seconds(s.StartTimeUnixNano),
+		Component: cut(s.attrs.text("obsrun.component"), maxName), Phase: cut(s.attrs.text("obsrun.phase"), maxName),
 		Attrs: attrsOf(s.attrs, serviceOf(s.resource)),
 	}
 	if !start.TS.OK {
@@ -152,6 +160,10 @@ func (r *Receiver) takeSpan(s *span) {
 	}
 	if text, failed := r.failure(s); failed {
 		end.Status, end.Error = telemetry.StatusError, text
+	}
+	if s.own() {
+		r.emit(ownEvents(s, start, end)...)
+		return
 	}
 	r.emit(start, end)
 	if s.row.convention == claudeCode {

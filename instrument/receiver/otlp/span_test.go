@@ -318,6 +318,18 @@ func TestParents(t *testing.T) {
 	assert.Equal(t, rootID, j.of(sid(1))[0].Parent)
 }
 
+// A run that another obsrun exports keeps what only obsrun tells apart.
+func TestSpansOfObsrun(t *testing.T) {
+	r, j := newReceiver()
+	r.takeSpans(tracesData(
+		sp(1, 0, "phase", 1, 9, "obsrun.kind", "phase", "obsrun.phase", "library_depth_0"),
+		sp(2, 1, "invoke_agent encoding", 1, 9, "gen_ai.operation.name", "invoke_agent", "gen_ai.agent.name", "encoding",
+			"obsrun.kind", "library-analysis", "obsrun.component", "enc", "obsrun.phase", "library_depth_0", "gen_ai.usage.input_tokens", 10, "gen_ai.usage.output_tokens", 1)))
+	span, ok := j.fold(t).Span(sid(2))
+	require.True(t, ok)
+	assert.Equal(t, []any{"library-analysis", "enc", "phase", "encoding", int64(11)}, []any{span.Kind, span.Component, span.Phase, span.Name, span.Tokens})
+}
+
 // Logfire sends a pending span when a span starts.
 func TestPendingSpans(t *testing.T) {
 	pending := func(id, real byte, parent, name string) *trace.Span {

@@ -92,7 +92,8 @@ func NewTee(targets Targets, record func(telemetry.Event) error) (*Tee, error) {
 	return t, nil
 }
 
-func (t *Target) client() (*http.Client, error) {
+// TLS is what its CA, Cert and Key say.
+func (t *Target) TLS() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
@@ -110,6 +111,14 @@ func (t *Target) client() (*http.Client, error) {
 			return nil, fmt.Errorf("read OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: %w", err)
 		}
 		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+func (t *Target) client() (*http.Client, error) {
+	config, err := t.TLS()
+	if err != nil {
+		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = config
