@@ -19,7 +19,14 @@
 //	/telemetry.jsonl   the run's files
 //	/run_summary.json
 //	/terminal.cast
+//	/tool_calls.jsonl  an orchestrator's own log, where it writes one there
+//	/terminal.js       the terminal emulator, for a page whose user opens it
+//	/files             which of these there are: {"name": bytes}
 //	/healthz           "ok", without a token
+//
+// Of a directory of runs (Config.Library) it answers with a list of them at "/",
+// which is made of /runs and /compare?a=ID&b=ID, and has the routes above for
+// each run below /runs/ID.
 //
 // Further routes (Config.Routes) stand behind the same guard.
 package serve

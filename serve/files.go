@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -24,6 +25,28 @@ var files = []runFile{
 	journalFile,
 	{"run_summary.json", "application/json; charset=utf-8", "It is written when the run ends."},
 	{"terminal.cast", "application/x-asciicast; charset=utf-8", "The terminal is not recorded with --no-record, with --no-pty, or where CI is set."},
+	{"tool_calls.jsonl", "application/x-ndjson; charset=utf-8", "Some orchestrators write one into the directory logs/latest; obsrun does not."},
+}
+
+// filesPath is where it is told which of the files there are: a page that asked
+// for one that is not would leave an error in the browser's console.
+const filesPath = "/files"
+
+// listFiles tells the size in bytes of each file that is served, by name.
+func (v *view) listFiles(w http.ResponseWriter, _ *http.Request) {
+	sizes := make(map[string]int64)
+	for _, file := range files {
+		opened, err := openRegular(v.dir, file.name)
+		if err != nil {
+			continue
+		}
+		if info, err := opened.Stat(); err == nil {
+			sizes[file.name] = info.Size()
+		}
+		opened.Close()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(sizes)
 }
 
 // serveFile sends a file as it stands now, whole or the ranges asked for. It has

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -132,7 +133,13 @@ func (g *guard) askToken(w http.ResponseWriter, r *http.Request) {
 // The cookie is enough for reading only: pages of other ports of the same host
 // count as the same site, and the browser would send it along with what they post.
 func (g *guard) knowsToken(r *http.Request) bool {
-	if scheme, given, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok &&
+	authorization := r.Header.Get("Authorization")
+	// OTEL_EXPORTER_OTLP_HEADERS is percent-encoded, and some exporters send it as
+	// it stands.
+	if decoded, err := url.PathUnescape(authorization); err == nil {
+		authorization = decoded
+	}
+	if scheme, given, ok := strings.Cut(authorization, " "); ok &&
 		strings.EqualFold(scheme, "Bearer") && equal(strings.TrimSpace(given), g.token) {
 		return true
 	}

@@ -25,6 +25,9 @@ type Config struct {
 	Feed *run.Feed
 	// Page gives the dashboard and the Content-Security-Policy it needs: ui.Page.
 	Page func() (html []byte, csp string, err error)
+	// Library has the server show all runs of a directory in place of one; then Dir,
+	// Feed and Routes are not used.
+	Library *Library
 	// Routes are answered besides the package's own, behind the same guard.
 	Routes []Route
 
@@ -75,6 +78,7 @@ const (
 type Server struct {
 	guard    *guard
 	view     *view
+	shelf    *shelf // nil but for a library
 	listener net.Listener
 	http     *http.Server
 	tls      bool
@@ -111,6 +115,11 @@ func Listen(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Library != nil {
+		if s.shelf, err = newShelf(cfg.Library, fault); err != nil {
+			return nil, err
+		}
+	}
 	if s.guard, err = newGuard(cfg, s.tls); err != nil {
 		return nil, err
 	}
@@ -122,8 +131,14 @@ func Listen(cfg Config) (*Server, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.view = newView(cfg, html, csp, fault)
+	var routes http.Handler
+	if s.shelf != nil {
+		routes = s.shelf.routes(s.view)
+	} else {
+		routes = s.view.routes(cfg.Routes)
+	}
 	s.http = &http.Server{
-		Handler:           s.handler(s.view.routes(cfg.Routes)),
+		Handler:           s.handler(routes),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -193,7 +208,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.conns.quiet(ctx)
 	cancel()
 	<-done
-	if err := s.http.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	err := s.http.Close()
+	if s.shelf != nil {
+		clearing, cancel := context.WithTimeout(context.Background(), shutdownLimit)
+		defer cancel()
+		s.shelf.clear(clearing)
+	}
+	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("close the dashboard: %w", err)
 	}
 	if closed != nil {

@@ -9,9 +9,14 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"github.com/obsrun/obsrun/instrument/run"
+	"github.com/obsrun/obsrun/ui"
 )
 
-const healthPath = "/healthz"
+const (
+	healthPath = "/healthz"
+	// emulatorPath is the terminal emulator, which the page loads when it is opened.
+	emulatorPath = "/terminal.js"
+)
 
 // view is one run as it is shown: its state, its files and the page. It knows
 // nothing of addresses and tokens.
@@ -33,6 +38,23 @@ func newView(cfg Config, page []byte, csp string, fault func(error)) *view {
 // routes answers exact paths only: nothing is redirected, so no path can be made
 // to lead elsewhere, and there is no pattern that a path could be made to fit.
 func (v *view) routes(further []Route) http.Handler {
+	router := newRouter()
+	read(router, "/", v.servePage)
+	read(router, "/events", v.serveEvents)
+	read(router, "/state", v.serveState)
+	read(router, emulatorPath, v.serveEmulator)
+	read(router, filesPath, v.listFiles)
+	for _, file := range files {
+		read(router, "/"+file.name, v.serveFile(file))
+	}
+	read(router, healthPath, serveHealth)
+	for _, route := range further {
+		router.Handler(route.Method, route.Path, route.Handler)
+	}
+	return router
+}
+
+func newRouter() *httprouter.Router {
 	router := &httprouter.Router{HandleMethodNotAllowed: true}
 	router.NotFound = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "There is nothing at this path.")
@@ -49,24 +71,33 @@ func (v *view) routes(further []Route) http.Handler {
 		w.Header().Set("Allow", strings.Join(kept, ", "))
 		refuse(w, http.StatusMethodNotAllowed, "This path does not take "+r.Method+".")
 	})
-	read := func(path string, handler http.HandlerFunc) {
-		router.HandlerFunc(http.MethodGet, path, handler)
-		router.HandlerFunc(http.MethodHead, path, handler)
-	}
-	read("/", v.servePage)
-	read("/events", v.serveEvents)
-	read("/state", v.serveState)
-	for _, file := range files {
-		read("/"+file.name, v.serveFile(file))
-	}
-	read(healthPath, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte("ok"))
-	})
-	for _, route := range further {
-		router.Handler(route.Method, route.Path, route.Handler)
-	}
 	return router
+}
+
+// read answers GET and HEAD.
+func read(router *httprouter.Router, path string, handler http.HandlerFunc) {
+	router.HandlerFunc(http.MethodGet, path, handler)
+	router.HandlerFunc(http.MethodHead, path, handler)
+}
+
+func serveHealth(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("ok"))
+}
+
+func (v *view) serveEmulator(w http.ResponseWriter, r *http.Request) {
+	defer v.audience.enter()()
+	script, err := ui.Emulator()
+	if err != nil {
+		v.fault(err)
+		refuse(w, http.StatusInternalServerError, "The terminal emulator is missing.")
+		return
+	}
+	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(script)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(script)
+	}
 }
 
 func (v *view) servePage(w http.ResponseWriter, r *http.Request) {

@@ -31,6 +31,8 @@ func TestPageIsOneDocumentUnderItsPolicy(t *testing.T) {
 	html, csp, err := Page()
 	require.NoError(t, err)
 
+	emulator, err := Emulator()
+	require.NoError(t, err)
 	scripts, styles := inlined(html, "script"), inlined(html, "style")
 	require.Len(t, scripts, 2)
 	require.Len(t, styles, 1)
@@ -40,7 +42,7 @@ func TestPageIsOneDocumentUnderItsPolicy(t *testing.T) {
 		sum := sha256.Sum256([]byte(text))
 		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
-	assert.Equal(t, "default-src 'none'; script-src "+hash(scripts[0])+" "+hash(scripts[1])+"; style-src "+hash(styles[0])+
+	assert.Equal(t, "default-src 'none'; script-src "+hash(scripts[0])+" "+hash(scripts[1])+" "+hash(string(emulator))+"; style-src "+hash(styles[0])+
 		"; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", csp)
 	assert.NotContains(t, csp, "unsafe")
 
@@ -48,7 +50,7 @@ func TestPageIsOneDocumentUnderItsPolicy(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, &html[0], &again[0], "it is assembled once")
 	assert.Equal(t, csp, sameCSP)
-	assert.Less(t, len(html), 450_000, "the page's weight in bytes")
+	assert.Less(t, len(html), 400_000, "the page's weight in bytes")
 }
 
 // What the policy would refuse, or what would let text become markup, is in none
@@ -85,8 +87,11 @@ func TestEveryModuleIsInThePage(t *testing.T) {
 	for _, path := range found {
 		names = append(names, filepath.Base(path))
 	}
-	assert.ElementsMatch(t, names, modules)
+	all := slices.Concat(modules, runsModules)
+	slices.Sort(all)
+	assert.ElementsMatch(t, names, slices.Compact(all))
 	assert.Equal(t, "main.js", modules[len(modules)-1])
+	assert.Equal(t, "runs.js", runsModules[len(runsModules)-1])
 }
 
 func TestEveryElementThatIsLookedForExists(t *testing.T) {
@@ -123,17 +128,35 @@ func TestAssembledScriptsParse(t *testing.T) {
 	}
 }
 
-func TestVendoredLibraryIsTheRecordedOne(t *testing.T) {
+func TestVendoredLibrariesAreTheRecordedOnes(t *testing.T) {
 	versions, err := os.ReadFile("vendor/VERSIONS")
 	require.NoError(t, err)
+	for name, file := range map[string]string{"d3": "vendor/d3.min.js", "@xterm/headless": "vendor/xterm.min.js"} {
+		library, err := os.ReadFile(file)
+		require.NoError(t, err)
+		sum := sha256.Sum256(library)
+		assert.Contains(t, string(versions), "sha256     "+hex.EncodeToString(sum[:]), name)
+		version := regexp.MustCompile(`(?m)^` + name + ` (\d+\.\d+\.\d+)$`).FindSubmatch(versions)
+		require.NotNil(t, version, name)
+		assert.Contains(t, string(library[:200]), name+" v"+string(version[1])+" ")
+	}
+	assert.FileExists(t, "vendor/d3.LICENSE")
+	assert.FileExists(t, "vendor/xterm.LICENSE")
+}
+
+// The bundle of D3 has what src/ uses.
+func TestBundleHasWhatIsUsed(t *testing.T) {
 	library, err := os.ReadFile("vendor/d3.min.js")
 	require.NoError(t, err)
-	sum := sha256.Sum256(library)
-	assert.Contains(t, string(versions), "sha256     "+hex.EncodeToString(sum[:]))
-	version := regexp.MustCompile(`^d3 (7\.\d+\.\d+)\n`).FindSubmatch(versions)
-	require.NotNil(t, version)
-	assert.Contains(t, string(library[:200]), "v"+string(version[1])+" ")
-	assert.FileExists(t, "vendor/d3.LICENSE")
+	first, _, _ := strings.Cut(string(library), "\n")
+	_, names, _ := strings.Cut(first, ", of it ")
+	for _, path := range sourceFiles(t) {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, found := range regexp.MustCompile(`\bd3\.([a-zA-Z]+)`).FindAllSubmatch(text, -1) {
+			assert.Contains(t, strings.Split(names, ","), string(found[1]), "%s; run ui/vendor/refresh", path)
+		}
+	}
 }
 
 func TestJoin(t *testing.T) {
@@ -205,4 +228,13 @@ func TestStatesHaveTheirLook(t *testing.T) {
 	assert.True(t, slices.ContainsFunc(rules, func(r string) bool {
 		return strings.Contains(r, "forced-colors") && strings.Contains(r, "forced-color-adjust:none")
 	}))
+}
+
+func TestRunsIsOneDocumentUnderItsPolicy(t *testing.T) {
+	html, csp, err := Runs()
+	require.NoError(t, err)
+	require.Len(t, inlined(html, "script"), 1)
+	require.Len(t, inlined(html, "style"), 1)
+	assert.NotContains(t, csp, "unsafe")
+	assert.Less(t, len(html), 100_000)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 
 func serveCommand(w world) *cli.Command {
 	return &cli.Command{
-		Name: "serve", Usage: "the dashboard of a finished or still running run",
-		UsageText: "obsrun serve [flags] [RUN]",
+		Name: "serve", Usage: "the dashboard of a finished or still running run, or of all runs of a directory",
+		UsageText: "obsrun serve [flags] [RUN|DIR]",
 		Flags:     serveFlags(),
 		Action: func(c *cli.Context) error {
 			opt, err := servingOptions(c, w)
@@ -33,7 +34,10 @@ func serveCommand(w world) *cli.Command {
 			case 1:
 				ref = c.Args().First()
 			default:
-				return usagef("serve takes one RUN")
+				return usagef("serve takes one RUN, or the DIR that runs are in")
+			}
+			if info, err := os.Stat(ref); err == nil && info.IsDir() && !run.IsRun(ref) {
+				return serveLibrary(c.Context, w, opt, ref)
 			}
 			dir, err := run.Find(opt.logDir, ref)
 			if err != nil {
@@ -57,16 +61,27 @@ func serveRun(ctx context.Context, w world, opt serving, dir string) error {
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real
 	}
-	server, err := serve.Listen(serve.Config{
-		RunID: filepath.Base(absolute(dir)), Dir: dir, Feed: feed, Page: ui.Page, Token: serve.NewToken(),
-		TokenIn:    "It is part of the address that obsrun serve printed",
-		AllowHosts: opt.allowHosts, Listen: opt.listen, TLSCert: opt.tlsCert, TLSKey: opt.tlsKey, Insecure: opt.insecure,
-		Fault: func(err error) { say(w.stderr, "%v", err) },
-	})
+	id := filepath.Base(absolute(dir))
+	return serveUntil(ctx, w, opt, "run "+id, serve.Config{RunID: id, Dir: dir, Feed: feed, Page: ui.Page})
+}
+
+// serveLibrary serves all runs below a directory until interrupted.
+func serveLibrary(ctx context.Context, w world, opt serving, dir string) error {
+	ctx, stop := untilInterrupted(ctx)
+	defer stop()
+	return serveUntil(ctx, w, opt, "runs of "+dir, serve.Config{RunID: "runs", Page: ui.Runs, Library: library(ctx, dir)})
+}
+
+// serveUntil serves what cfg shows, called what, until ctx is done.
+func serveUntil(ctx context.Context, w world, opt serving, what string, cfg serve.Config) error {
+	cfg.Token, cfg.TokenIn = serve.NewToken(), "It is part of the address that obsrun serve printed"
+	cfg.AllowHosts, cfg.Listen, cfg.TLSCert, cfg.TLSKey, cfg.Insecure = opt.allowHosts, opt.listen, opt.tlsCert, opt.tlsKey, opt.insecure
+	cfg.Fault = func(err error) { say(w.stderr, "%v", err) }
+	server, err := serve.Listen(cfg)
 	if err != nil {
 		return err
 	}
-	say(w.stderr, "run %s, dashboard %s; Ctrl-C ends", filepath.Base(absolute(dir)), server.URL())
+	say(w.stderr, "%s, dashboard %s; Ctrl-C ends", what, server.URL())
 	if opt.open {
 		openBrowser(server.OpenURL(), func(err error) { say(w.stderr, "open the browser: %v", err) })
 	}

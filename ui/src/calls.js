@@ -1,41 +1,56 @@
-// The tool calls that were recorded as spans, by agent and tool. Pure.
+// Tool calls summed by agent and tool. Pure.
 
-// toolUse gives a row for each agent and tool: {agent, name, tool, calls, errors,
-// open, timed, total_ms, longest_ms}, in order of appearance. timed is how many
-// calls have a duration; name is the agent's.
-export function toolUse(model) {
+import { classOf } from "./weight.js";
+
+const newRow = (key, more) => ({
+  key, calls: 0, errors: 0, open: 0, timed: 0, total_ms: 0, longest_ms: 0, weights: 0, heaviest: 0, critical: 0, heavy: 0, moderate: 0, negligible: 0, size: 0, sized: 0, ...more,
+});
+
+// toolUse gives a row for each agent and tool of joined calls: {agent, name, tool,
+// calls, errors, open, timed, total_ms, longest_ms, weights (their sum), heaviest,
+// critical, heavy, moderate, negligible (counts by class), size (bytes that came
+// back), sized}, in order of appearance. timed is how many calls have a duration,
+// sized how many a size; name is the agent's.
+export function toolUse(calls) {
   const rows = new Map();
-  const add = (agent, span) => {
-    if (span.kind !== "tool") return;
-    const key = JSON.stringify([agent, span.name]);
+  for (const call of calls) {
+    const key = JSON.stringify([call.owner || call.name, call.tool]);
     let row = rows.get(key);
     if (!row) {
-      row = { key, agent, name: model.spans.get(agent)?.name ?? "", tool: span.name, calls: 0, errors: 0, open: 0, timed: 0, total_ms: 0, longest_ms: 0 };
+      row = newRow(key, { agent: call.owner, name: call.name, tool: call.tool });
       rows.set(key, row);
     }
     row.calls++;
-    if (span.state === "error") row.errors++;
-    if (!span.end_ms) {
-      row.open++;
-      return;
+    if (call.failed) row.errors++;
+    row.weights += call.weight;
+    row.heaviest = Math.max(row.heaviest, call.weight);
+    row[classOf(call.weight)]++;
+    if (call.size >= 0) {
+      row.size += call.size;
+      row.sized++;
     }
-    const took = span.duration_ms ?? 0;
+    if (!call.end) {
+      row.open++;
+      continue;
+    }
+    const took = call.took || 0;
     row.timed++;
     row.total_ms += took;
     row.longest_ms = Math.max(row.longest_ms, took);
-  };
-  for (const [agent, calls] of model.calls) for (const span of calls.values()) add(agent, span);
-  for (const span of model.others.values()) add("", span);
+  }
   return [...rows.values()];
 }
+
+const SUMS = ["calls", "errors", "open", "timed", "total_ms", "weights", "critical", "heavy", "moderate", "negligible", "size", "sized"];
 
 // byTool puts the rows of all agents together.
 export function byTool(rows) {
   const tools = new Map();
   for (const row of rows) {
-    const all = tools.get(row.tool) ?? { key: row.tool, agent: "", name: "", tool: row.tool, calls: 0, errors: 0, open: 0, timed: 0, total_ms: 0, longest_ms: 0, agents: 0 };
-    for (const field of ["calls", "errors", "open", "timed", "total_ms"]) all[field] += row[field];
+    const all = tools.get(row.tool) ?? newRow(row.tool, { agent: "", name: "", tool: row.tool, agents: 0 });
+    for (const field of SUMS) all[field] += row[field];
     all.longest_ms = Math.max(all.longest_ms, row.longest_ms);
+    all.heaviest = Math.max(all.heaviest, row.heaviest);
     all.agents++;
     tools.set(row.tool, all);
   }

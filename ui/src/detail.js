@@ -1,14 +1,17 @@
 // The card of what is selected: an agent (or another span), a phase, else the run.
 
-import { DASH, clip, clock, compact, moment, plural, silence, stopwatch } from "./format.js";
+import { DASH, bytes, clip, clock, compact, moment, plural, silence, stopwatch } from "./format.js";
 import { el, keep, setAttr, setShown, setText } from "./dom.js";
 import { glyph, setGlyph, stateTitle } from "./glyph.js";
 import { phaseLabel } from "./hues.js";
 import { isCall, isOpen, lasted, phaseLasted } from "./model.js";
 import { silentFor } from "./problems.js";
 import { outcome } from "./header.js";
+import { agentOf, callKey } from "./lanes.js";
+import { classOf } from "./weight.js";
 
 const MOST_TOOLS = 6;
+const MOST_RECENT = 5;
 
 // toolMix counts the tool calls of an agent by name, the commonest first; what is
 // beyond most becomes one "other". {mix: [[name, count]], open: its newest call
@@ -26,7 +29,13 @@ export function toolMix(calls, most = MOST_TOOLS) {
 }
 
 export class Detail {
-  constructor(find) {
+  // select selects a call by its key.
+  constructor(find, { select }) {
+    this.recent = find("recent");
+    this.recent.addEventListener("click", (event) => {
+      const { key } = event.target.closest("button")?.dataset ?? {};
+      if (key) select(key);
+    });
     this.card = find("detail");
     this.glyph = glyph();
     this.name = find("detail-name");
@@ -46,13 +55,17 @@ export class Detail {
     setShown(this.card, model.run !== null);
     if (!model.run) return;
     const { selected } = view;
-    const span = selected.startsWith("s:") ? model.spans.get(selected.slice(2)) : null;
+    const id = agentOf(selected) || (selected.startsWith("s:") ? selected.slice(2) : "");
+    const span = id ? model.spans.get(id) : null;
+    const call = selected.startsWith("t:") || span?.kind === "tool" ? frame.record().calls.find((c) => callKey(c) === selected) : null;
     const phase = selected.startsWith("p:") ? model.phase.get(selected.slice(2)) : null;
-    const state = span?.state ?? phase?.state ?? { running: "running", ok: "done", error: "error" }[model.run.status] ?? "lost";
+    const state = (call ? (call.failed ? "error" : call.end ? "done" : "running") : span?.state) ?? phase?.state ?? { running: "running", ok: "done", error: "error" }[model.run.status] ?? "lost";
     setGlyph(this.glyph, state);
     this.card.style.setProperty("--c", `var(${hues.of(span?.phase ?? phase?.name ?? "")})`);
     setAttr(this.card, "data-span-id", span ? span.id : null);
-    if (span) this.drawSpan(span, frame);
+    this.drawRecent(span, frame);
+    if (call) this.drawCall(call, frame);
+    else if (span) this.drawSpan(span, frame);
     else if (phase) this.drawPhase(phase, frame);
     else this.drawRun(frame);
   }
@@ -96,6 +109,38 @@ export class Detail {
     else if (call && isOpen(call)) this.say(`Now, for ${stopwatch(lasted(call, now))}`, call.message ? `${call.name} ${call.message}` : call.name);
     else if (span.message) this.say("Last message", span.message);
     else this.say("", "");
+  }
+
+  drawCall(call, { record }) {
+    this.put(call.tool, "tool call", [
+      ["Status", stateTitle(call.failed ? "error" : call.end ? "done" : "running")],
+      ["Elapsed", call.end ? stopwatch(call.took) : DASH],
+      ["Output", call.size >= 0 ? bytes(call.size) : DASH],
+      ["Weight", call.weight.toFixed(1)],
+    ], [
+      ["Agent", clip(call.name, 120)], ["Started", call.at > 0 ? clock(call.at - record().start) : ""], ["Weighs", classOf(call.weight)],
+    ]);
+    this.noMix();
+    if (call.failed) this.say("Failed with", call.error || "no message");
+    else this.say(call.aim ? "On" : "", call.aim);
+  }
+
+  // drawRecent lists the last calls of an agent.
+  drawRecent(span, { model, view, start }) {
+    const calls = span && !isCall(span) && view.selected ? [...(model.calls.get(span.id)?.values() ?? [])].slice(-MOST_RECENT).reverse() : [];
+    setShown(this.recent, calls.length > 0);
+    keep(this.recent, calls.length, () => {
+      const button = el("button", "ev", glyph(), el("span", "label"), el("time"));
+      button.type = "button";
+      return button;
+    });
+    calls.forEach((one, i) => {
+      const button = this.recent.children[i];
+      button.dataset.key = `s:${one.id}`;
+      setGlyph(button.children[0], one.state);
+      setText(button.children[1], clip([one.name, one.attrs?.path ?? one.attrs?.pattern ?? one.message].filter((t) => typeof t === "string").join(" "), 120));
+      setText(button.children[2], one.start_ms ? clock(one.start_ms - start) : "");
+    });
   }
 
   drawMix(span, model) {

@@ -76,14 +76,14 @@ export class Filters {
 
   draw({ model, view, tab }, hits) {
     const agents = tab === "timeline" || tab === "agents";
-    const rows = agents || tab === "tools" || tab === "tokens";
-    setShown(this.box, rows);
+    const matches = tab === "timeline" || tab === "agents" || tab === "tokens"; // where hits are agents
+    setShown(this.box, true);
     setShown(this.button, agents);
     setShown(this.hide, agents);
     setAttr(this.hide, "aria-pressed", view.hideDone);
     setAttr(this.button, "aria-expanded", this.open);
     setShown(this.bar, agents && this.open);
-    setShown(this.count, rows && view.find.trim() !== "");
+    setShown(this.count, matches && view.find.trim() !== "");
     const at = hits.indexOf(view.selected.slice(2));
     if (view.find.trim()) setText(this.count, at >= 0 ? `${at + 1} of ${hits.length}` : hits.length ? `${hits.length} found` : "none found");
     setAttr(this.count, "title", plural(hits.length, "match", "matches"));

@@ -97,3 +97,15 @@ export function moment(unixMS) {
     day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit",
   });
 }
+
+// bytes gives a size: 812 B, 61.2 kB, 1.41 MB.
+export function bytes(n) {
+  if (!Number.isFinite(n)) return DASH;
+  for (const [unit, suffix, digits] of [[1e9, " GB", 2], [1e6, " MB", 2], [1e3, " kB", 1]]) if (n >= unit * 0.99995) return (n / unit).toFixed(digits) + suffix;
+  return `${Math.round(n)} B`;
+}
+
+// share gives a part of a whole in percent, never rounded up to all of it.
+export function share(part, whole) {
+  return whole > 0 ? `${part >= whole ? 100 : Math.min(99, Math.round((100 * part) / whole))}%` : DASH;
+}

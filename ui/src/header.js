@@ -19,7 +19,7 @@ function standing({ model, connection, replaying, paused }) {
   if (paused && !model.ended) return ["paused", "Paused"];
   if (model.ended) return [model.run.status === "ok" ? "done" : "failed", outcome(model.run)];
   if (connection.state === "offline") return ["lost", "Offline"];
-  if (!model.run) return ["empty", "Connecting"];
+  if (!model.run) return ["empty", connection.opened ? "Loading" : "Connecting"];
   if (connection.state === "ended") return ["lost", "Ended without a finish"];
   return model.empty ? ["empty", "Connected"] : ["live", "Live"];
 }
@@ -97,6 +97,7 @@ export class Header {
         return model.run ? `showing data up to ${clock(elapsed)}` : "";
       case "empty":
         if (model.run) return "no events yet";
+        if (connection.opened) return clientNow - connection.since > SLOW_MS ? "a large run" : "";
         return clientNow - connection.since > SLOW_MS ? "still no answer; a browser opens at most six streams to one address" : "";
     }
     return `last event ${ago(clientNow - lastEvent)}`;

@@ -23,6 +23,7 @@ export class Held {
     const last = rest.length ? rest[rest.length - 1].rev : 0;
     this.delta = {
       ...delta,
+      resources: delta.resources ?? (whole ? undefined : this.delta.resources), // told when it grew
       from: whole ? delta.from : this.delta.from,
       rev: Math.max(delta.rev, whole ? 0 : this.delta.rev),
       logs: rest.concat((delta.logs ?? []).filter((entry) => entry.rev > last)),

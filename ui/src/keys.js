@@ -8,7 +8,7 @@ import { el } from "./dom.js";
 export const KEYS = [
   { keys: ["ArrowDown", "j"], show: "\u2193 j", says: "Next row", act: "down" },
   { keys: ["ArrowUp", "k"], show: "\u2191 k", says: "Previous row", act: "up" },
-  { keys: ["ArrowRight"], show: "\u2192", says: "Open, then first child", act: "open" },
+  { keys: ["ArrowRight"], show: "\u2192", says: "Open (an agent: its calls), then first child", act: "open" },
   { keys: ["ArrowLeft"], show: "\u2190", says: "Close, then parent", act: "close" },
   { keys: ["PageDown"], show: "Page Down", says: "A page down", act: "pageDown" },
   { keys: ["PageUp"], show: "Page Up", says: "A page up", act: "pageUp" },
@@ -33,11 +33,12 @@ export const KEYS = [
   { keys: ["p"], show: "p", says: "Pin the row above the others, or let it go", act: "pin" },
   { keys: [" "], show: "Space", says: "Pause the view, or play in a replay", act: "pause" },
   { keys: ["r"], show: "r", says: "Replay, or back to now", act: "replay" },
-  { keys: [","], show: ",", says: "In a replay: the event before (of the selection)", act: "previousEvent" },
-  { keys: ["."], show: ".", says: "In a replay: the next event (of the selection)", act: "nextEvent" },
+  { keys: ["t"], show: "t", says: "The terminal, below the timeline", act: "terminal" },
+  { keys: [","], show: ",", says: "The call before, in a lane; in a replay the event before", act: "previousEvent" },
+  { keys: ["."], show: ".", says: "The next call, in a lane; in a replay the next event", act: "nextEvent" },
   { keys: ["1", "2", "3", "4", "5", "6"], show: "1 6", says: "Views", act: "tab" },
   { keys: ["y"], show: "y", says: "Copy a link to this view", act: "copy" },
-  { keys: ["Escape"], show: "Esc", says: "Close, clear the search, leave the replay, then deselect", act: "escape" },
+  { keys: ["Escape"], show: "Esc", says: "Close, clear the search, leave the replay, then the marked stretch (Shift and drag marks one), then deselect", act: "escape" },
   { keys: ["?"], show: "?", says: "This list", act: "help" },
 ];
 

@@ -1,9 +1,11 @@
 // Which rows there are and where they stand. Pure: heights in px come in, tops go
 // out. A row is {key, phase, id, level, parent, top, height, expandable, expanded}:
 // phase is the name of its group, id its span (empty on the row of a group). Rows
-// that the user pinned stand first, with tops of their own.
+// that the user pinned stand first, with tops of their own. Below an agent that was
+// opened stand lanes with its calls: they have lane (its name) and agent.
 
 import { phaseLabel } from "./hues.js";
+import { callsKey, laneKey } from "./lanes.js";
 
 export const spanKey = (id) => `s:${id}`;
 export const phaseKey = (name) => `p:${name}`;
@@ -67,7 +69,8 @@ export function shows(view) {
 // is, pins how many rows at the beginning are pinned, hits the ids that were looked
 // for, in the order of the rows, folded ones too. view: collapsed (Map of key to
 // true or false, where the user chose), hideDone, states, find, pins, fold (fold
-// what is finished unless the user chose otherwise), row and group (heights).
+// what is finished unless the user chose otherwise), row and group (heights), lanes
+// (what Lanes does, or nothing).
 export function layout(model, view) {
   const rows = [];
   const hits = [];
@@ -90,16 +93,37 @@ export function layout(model, view) {
   const pinned = new Set(rows.map((row) => row.id));
   top = 0;
 
+  const { lanes } = view;
+  const chosen = (key) => view.collapsed.get(key);
+
+  // inside puts the lanes of an agent, which are closed until the user opens them.
+  // Where agents stand below it too, the lanes share a row that opens them.
+  const inside = (id, phase, level, parent, children) => {
+    if (!lanes?.has(id)) return;
+    let above = parent;
+    let deep = level;
+    if (children > 0) {
+      above = callsKey(id);
+      const expanded = chosen(above) === false;
+      push({ key: above, phase, id: "", agent: id, lane: "Calls", level: deep, parent, expandable: true, expanded }, view.row);
+      if (!expanded) return;
+      deep++;
+    }
+    for (const one of lanes.of(id)) push({ key: laneKey(id, one.name), phase, id: "", agent: id, lane: one.name, marks: one, level: deep, parent: above, expandable: false, expanded: false }, view.row);
+  };
+
   // folded is how deep below a closed row this is: counted, but not shown.
   const walk = (list, below, wanted, phase, level, parent, folded = false) => {
     for (const span of list) {
       const children = below.get(span.id) ?? [];
       const key = spanKey(span.id);
-      const expanded = children.length > 0 && !view.collapsed.get(key);
+      const opens = Boolean(lanes?.has(span.id));
+      const expanded = children.length > 0 ? !chosen(key) : opens && chosen(key) === false;
       const shown = !pinned.has(span.id) && (!filtered || wanted(span) || children.some((c) => wanted(c)));
       if (matches && wanted(span)) hits.push(span.id);
-      if (shown && !folded) push({ key, phase, id: span.id, level, parent, expandable: children.length > 0, expanded, below: children.length }, view.row);
-      if (expanded || (matches && children.length)) walk(children, below, wanted, phase, level + 1, shown ? key : parent, folded || !expanded);
+      if (shown && !folded) push({ key, phase, id: span.id, level, parent, expandable: children.length > 0 || opens, expanded, below: children.length }, view.row);
+      if (shown && !folded && expanded) inside(span.id, phase, level + 1, key, children.length);
+      if ((expanded && children.length) || (matches && children.length)) walk(children, below, wanted, phase, level + 1, shown ? key : parent, folded || !expanded);
     }
   };
 
@@ -118,7 +142,11 @@ export function layout(model, view) {
     if (phase && spans.length === 1) { // one row says it all
       if (matches) hits.push(spans[0].id);
       if (pinned.has(spans[0].id)) continue;
-      push({ key: spanKey(spans[0].id), phase: name, id: spans[0].id, level: 1, parent: "", expandable: false, expanded: false, alone: true }, view.group);
+      const alone = spanKey(spans[0].id);
+      const opens = Boolean(lanes?.has(spans[0].id));
+      const expanded = opens && chosen(alone) === false;
+      push({ key: alone, phase: name, id: spans[0].id, level: 1, parent: "", expandable: opens, expanded, below: 0, alone: true }, view.group);
+      if (expanded) inside(spans[0].id, name, 2, alone, 0);
       continue;
     }
     const key = phaseKey(name);

@@ -43,6 +43,7 @@ export class Model {
     this.stalls = [];
     this.burn = null;
     this.path = [];
+    this.resources = null; // what the processes used, where it was recorded
     this.phaseKey = "";
     this.closed = false;
   }
@@ -66,6 +67,7 @@ export class Model {
     this.burn = delta.burn;
     this.stalls = delta.stalls ?? [];
     this.path = delta.critical_path ?? [];
+    this.resources = delta.resources ?? this.resources;
     this.phases = delta.phases ?? [];
     this.phase = new Map(this.phases.map((p) => [p.name, p]));
     const phaseKey = this.phases.map((p) => `${p.name} ${p.state} ${p.agents}`).join("\n");
@@ -85,13 +87,19 @@ export class Model {
       this.root = span;
       return;
     }
-    if (old && old.agent !== span.agent && isCall(old)) this.calls.get(old.agent)?.delete(span.id);
-    if (isCall(span) && span.agent) {
+    if (old && isCall(old) && (old.agent !== span.agent || span.same_as)) this.calls.get(old.agent)?.delete(span.id);
+    if (isCall(span) && span.agent && !span.same_as) {
       if (!this.calls.has(span.agent)) this.calls.set(span.agent, new Map());
       this.calls.get(span.agent).set(span.id, span);
     }
     const row = span.is_agent ? this.agents : this.others;
-    if (old && old.is_agent !== span.is_agent) (span.is_agent ? this.others : this.agents).delete(span.id);
+    if (old && (old.is_agent !== span.is_agent || span.same_as)) for (const map of [this.others, this.agents]) map.delete(span.id);
+    if (span.same_as) { // another span stands for it
+      this.open.delete(span.id);
+      this.failed.delete(span.id);
+      if (!old?.same_as) this.shape = ++stamps;
+      return;
+    }
     if (span.is_agent || (!NO_ROW.has(span.kind) && !span.agent)) row.set(span.id, span);
     else this.others.delete(span.id);
     if (!old || old.is_agent !== span.is_agent || old.phase !== span.phase || old.agent !== span.agent || old.parent !== span.parent) this.shape = ++stamps;

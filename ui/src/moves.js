@@ -1,6 +1,7 @@
 // Going about in the rows: the keys of the treegrid, from elsewhere to a row.
 
 import { phaseKey, spanKey } from "./layout.js";
+import { agentOf } from "./lanes.js";
 import { spanEnd } from "./model.js";
 
 const LENS = /^(zoom|pan|fitAll|centre)/;
@@ -30,14 +31,32 @@ export class Moves {
         this.step(Infinity);
         return this.page.setFollow(true);
       case "open": case "close": return this.fold(name === "open");
-      case "nextPhase": case "previousPhase": return this.go(timeline.nextPhase(view.selected, name === "nextPhase" ? 1 : -1));
+      case "nextPhase": case "previousPhase": return this.go(timeline.nextPhase(this.rowKey, name === "nextPhase" ? 1 : -1));
     }
     return false;
   }
 
+  // rowKey is the key of the row that shows what is selected, in the rows as they
+  // are to be: keys can be quicker than frames.
+  get rowKey() {
+    const { view, timeline } = this.page;
+    const frame = this.page.frame();
+    timeline.arrange(frame);
+    return timeline.keyOf(view.selected, frame.model);
+  }
+
+  // stepCall goes to the next call of the lane, or the one before.
+  stepCall(by) {
+    const { view, timeline, playback } = this.page;
+    if (view.tab !== "timeline") return false;
+    const key = timeline.nextCall(view.selected, by, playback.modelAt(playback.moment()));
+    if (key) this.go(key, timeline.keyOf(key, playback.modelAt(playback.moment())));
+    return undefined;
+  }
+
   step(by) {
     this.page.setFollow(false);
-    this.go(this.page.timeline.step(this.page.view.selected, by));
+    this.go(this.page.timeline.step(this.rowKey, by));
   }
 
   // go selects a key and shows the row that stands for it.
@@ -78,7 +97,7 @@ export class Moves {
 
   // fold is what Right and Left do in a tree.
   fold(open) {
-    const row = this.page.timeline.rowOf(this.page.view.selected);
+    const row = this.page.timeline.rowOf(this.rowKey);
     if (!row) return;
     if (row.expandable && row.expanded !== open) this.toggle(row);
     else if (open && row.expandable) this.go(this.page.timeline.step(row.key, 1));
@@ -98,7 +117,8 @@ export class Moves {
   // stretch gives from when to when a row lasts, ms since the run's start, or null.
   stretch(key) {
     const { model, start, now } = this.page.frame();
-    const one = key.startsWith("s:") ? model.spans.get(key.slice(2)) : model.phase.get(key.slice(2));
+    const id = agentOf(key) || (key.startsWith("s:") ? key.slice(2) : "");
+    const one = id ? model.spans.get(id) : model.phase.get(key.slice(2));
     if (!one?.start_ms) return null;
     const from = Math.min(one.start_ms, ...(one.earlier ?? []).map((e) => e.start_ms));
     return [from - start, spanEnd(one, now) - start];

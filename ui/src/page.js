@@ -19,24 +19,29 @@ import { Detail } from "./detail.js";
 import { Filters } from "./filters.js";
 import { Tabs } from "./tabs.js";
 import { Playback } from "./playback.js";
-import { Agents } from "./agents.js";
-import { Tokens, Tools } from "./usage.js";
+import { joinLog } from "./record.js";
+import { LogFile, sourceOf, wireDrop } from "./logfile.js";
+import { NEED_LOG, newPanels } from "./panels.js";
+import { TerminalView } from "./terminal.js";
 import { actionFor, fillHelp } from "./keys.js";
 import { Moves } from "./moves.js";
 
 const TICK_MS = 250; // clocks and growing bars
 const SLOW_DRAW_MS = 500; // the strip, the chart and the tables, which cost more
 const REPLAY_DRAW_MS = 100; // the same while a replay plays
+const JOIN_REST = 12; // joining and the tables may take a twelfth of the time
 const NARROW = "(max-width: 760px)";
 
 export class Page {
-  constructor(url) {
+  // source opens what stands in for an EventSource where the page has no server.
+  constructor(url, source) {
     this.model = new Model();
     this.clock = new ServerClock();
     this.hues = new Hues();
     this.lastEvent = 0; // client clock
     this.away = 0; // the line reached when the connection was lost
     this.slowDrawn = 0;
+    this.slowTook = 0; // ms
     this.bare = recall("keys", "on") === "on";
     const find = (id) => document.getElementById(id);
     this.find = find;
@@ -51,6 +56,8 @@ export class Page {
     this.summary = new Summary(find);
     this.strip = new Strip(find("strip"), { lens: this.lens, seek: (at) => this.playback.seek(at) });
     this.timeline = new Timeline(find, {
+      view: this.view,
+      say: (words) => setText(find("say"), words),
       select: (key) => this.select(key),
       toggle: (row) => this.moves.toggle(row),
       touched: () => this.setFollow(false),
@@ -61,18 +68,20 @@ export class Page {
     this.problems = new Problems(find, { open });
     this.burn = new BurnChart(find);
     this.active = new Active(find, { open });
-    this.detail = new Detail(find);
+    this.detail = new Detail(find, { select: (key) => this.select(key) });
     this.filters = new Filters(find, { view: this.view, changed: () => this.rearranged(), next: (by, how) => this.moves.nextMatch(by, how) });
     this.tabs = new Tabs(find, { show: (name) => this.show(name) });
-    this.panels = {
-      agents: new Agents(find, { select: (key) => this.select(key), changed: () => this.rearranged() }),
-      tools: new Tools(find, { open }),
-      tokens: new Tokens(find, { open: (row) => (row.span ? open(row.span) : this.moves.openPhase(row.phase)) }),
-    };
+    this.log = new LogFile({ changed: () => this.rearranged(), say: (words) => this.say(words), source: sourceOf(location) });
+    this.terminal = new TerminalView(find, { changed: () => this.changed() });
+    wireDrop(find, (files) => this.log.open(files));
+    this.panels = newPanels(find, {
+      view: this.view, open, select: (key) => this.select(key), openPhase: (name) => this.moves.openPhase(name), changed: () => this.rearranged(),
+    });
     this.wire();
     this.resize();
     this.stream = new Stream({
       url,
+      open: source,
       onDelta: (delta) => this.take(delta),
       onState: (stream) => this.connected(stream),
     });
@@ -81,7 +90,7 @@ export class Page {
 
   wire() {
     const { find } = this;
-    const acts = { follow: "follow", "path-on": "path", "hide-done": "hide", "help-open": "help", pause: "pause", replay: "replay" };
+    const acts = { follow: "follow", "path-on": "path", "terminal-on": "terminal", "hide-done": "hide", "help-open": "help", pause: "pause", replay: "replay" };
     for (const [id, act] of Object.entries(acts)) find(id).addEventListener("click", () => this.act(act));
     const bare = find("bare-keys");
     bare.checked = this.bare;
@@ -89,12 +98,19 @@ export class Page {
       this.bare = bare.checked;
       remember("keys", this.bare ? "on" : "off");
     });
+    const roomy = find("comfortable");
+    roomy.checked = this.timeline.comfortable = recall("rows", "dense") === "comfortable";
+    roomy.addEventListener("change", () => {
+      this.timeline.comfortable = roomy.checked;
+      remember("rows", roomy.checked ? "comfortable" : "dense");
+      this.resize();
+    });
     fillHelp(find("help-keys"));
     addEventListener("keydown", (event) => {
       const at = event.target;
       if (find("help").open) return; // the dialog has its own keys
       const typing = at.matches?.("input:not([type=checkbox], [type=range]), textarea, select");
-      const control = at.closest?.("button, input, select, a") != null;
+      const control = at.closest?.("button, input, select, summary, a") != null;
       const inGrid = at.closest?.("#scroll") != null || (at === document.body && !this.narrow);
       const act = actionFor(event, { typing, control, inGrid, bare: this.bare });
       if (act && this.act(act, event) !== false) event.preventDefault();
@@ -199,18 +215,33 @@ export class Page {
   frame() {
     const moment = this.playback.moment();
     const { replaying } = moment;
+    const model = this.playback.modelAt(moment);
     return {
-      ...moment, model: this.playback.modelAt(moment), whole: this.model, domain: this.lens.shown(), hues: this.hues, view: this.view, tab: this.view.tab,
+      ...moment, model, record: () => this.record(model, replaying ? moment.now : Infinity), log: this.log, whole: this.model, domain: this.lens.shown(), hues: this.hues, view: this.view, tab: this.view.tab,
       narrow: this.narrow, width: this.stripWidth, paused: this.playback.paused, held: this.playback.held.count(this.model.rev), connection: this.stream,
       clientNow: Date.now(), lastEvent: this.lastEvent, caughtUp: this.model.version > 0,
       frozen: !moment.live || this.playback.paused || (replaying ? !this.playback.transport.playing : this.stream.state === "offline"),
     };
   }
 
+  // record gives the tool calls of the run, from the state and the log.
+  // What has only grown a little is not joined more often than the work it is allows.
+  record(model, until) {
+    const sign = [model.version, this.log.version, until].join(" ");
+    const began = performance.now();
+    const grown = this.joinedModel === model && this.joinedLog === this.log.version && until === Infinity;
+    if (sign === this.joinedOf || (grown && !model.ended && began < this.joinAgain)) return this.joined;
+    [this.joinedOf, this.joinedModel, this.joinedLog] = [sign, model, this.log.version];
+    this.joined = joinLog(this.log.log, model, until);
+    this.joinAgain = began + (performance.now() - began) * JOIN_REST;
+    return this.joined;
+  }
+
   draw() {
     if (!this.stream) return;
     const frame = this.frame();
     const { model, live, replaying } = frame;
+    if ((NEED_LOG.has(frame.tab) || this.timeline.opened) && this.model.run) this.log.want(!this.model.ended);
     this.tabs.draw(frame);
     this.playback.transport.draw(frame);
     this.header.draw(frame);
@@ -218,21 +249,24 @@ export class Page {
     this.strip.drawLens(frame);
     if (frame.tab === "timeline") this.timeline.draw({ ...frame });
     else this.timeline.arrange(frame);
+    this.terminal.draw(frame);
     this.filters.draw(frame, this.timeline.plan.hits);
     this.problems.draw(frame);
     this.detail.draw(frame);
     this.active.draw(frame);
     if (model.run) this.burn.draw(frame);
     const grown = this.slowVersion !== model.version || live || replaying || this.slowTab !== frame.tab;
-    const pause = replaying ? REPLAY_DRAW_MS : SLOW_DRAW_MS;
+    const pause = Math.max(replaying ? REPLAY_DRAW_MS : SLOW_DRAW_MS, this.slowTook * JOIN_REST);
     const due = this.slowDrawn === 0 || this.slowTab !== frame.tab || !(live || replaying) || frame.clientNow - this.slowDrawn >= pause;
     if (this.slowDrawn === 0 || (grown && due)) {
+      const began = performance.now();
       this.slowDrawn = frame.clientNow;
       this.slowVersion = model.version;
       this.slowTab = frame.tab;
       this.strip.draw(frame);
       this.burn.drawLine(frame);
       if (model.run) this.panels[frame.tab]?.draw(frame);
+      this.slowTook = performance.now() - began;
     } else if (grown && !this.timer && !this.late) { // the last of a replay's moments is drawn too
       this.late = setTimeout(() => {
         this.late = 0;
@@ -251,6 +285,7 @@ export class Page {
     setAttr(find("pause"), "aria-pressed", this.playback.paused);
     setShown(find("replay"), whole.run !== null && !running && !replaying && !whole.empty);
     setAttr(find("problems"), "aria-live", replaying ? "off" : null); // the past is no news
+    setAttr(find("terminal-on"), "aria-pressed", view.terminal);
     setAttr(find("follow"), "aria-pressed", view.follow);
     setShown(find("follow"), live && tab === "timeline");
     setAttr(find("path-on"), "aria-pressed", view.path);
@@ -324,11 +359,14 @@ export class Page {
       case "path":
         view.path = !view.path;
         return this.changed();
+      case "terminal":
+        view.terminal = !view.terminal;
+        return this.rearranged();
       case "follow": return this.setFollow(!view.follow);
       case "help": return this.find("help").showModal();
       case "pause": return this.playback.pause();
       case "replay": return view.replay === null ? this.playback.startReplay() : this.playback.leaveReplay();
-      case "previousEvent": case "nextEvent": return this.playback.stepEvent(name === "nextEvent" ? 1 : -1);
+      case "previousEvent": case "nextEvent": return view.replay === null ? this.moves.stepCall(name === "nextEvent" ? 1 : -1) : this.playback.stepEvent(name === "nextEvent" ? 1 : -1);
       case "tab": return this.show(this.tabs.tabs[event.key - 1].name);
       case "copy":
         this.address.copy(view).then((done) => this.say(done ? "Link copied" : "The link is in the address bar"));
@@ -345,6 +383,10 @@ export class Page {
   escape() {
     if (this.filters.clear()) return this.rearranged();
     if (this.view.replay !== null) return this.playback.leaveReplay();
+    if (this.view.area) {
+      this.view.area = null;
+      return this.changed();
+    }
     return this.select("");
   }
 }

@@ -1,6 +1,7 @@
 // The run as it stood at an earlier moment, for replay. Pure. What a span was then
 // follows from its times. Counters have no times: of what was open then they are
-// not known (NaN, shown as a dash), but for the sum where the burn series has it.
+// not known (NaN, shown as a dash), but for the sum of the tokens where the burn
+// series has it, and for tool uses where each of them was told as a call.
 
 import { Model, isCall, isOpen } from "./model.js";
 
@@ -32,13 +33,13 @@ export function spanAt(span, at, { stalls = [], start = 0 } = {}) {
 }
 
 // phaseAt gives a phase as it stood at a moment, or null; tally has the counts of
-// its agents then.
-function phaseAt(phase, at, tally) {
+// its agents then, tools their tool uses.
+function phaseAt(phase, at, tally, tools) {
   const begun = phase.start_ms && phase.start_ms <= at;
   if (!begun && tally.agents === 0) return null;
   if (begun && phase.state === "done" && phase.end_ms <= at) return { ...phase, ...tally };
   const state = begun ? "running" : "queued";
-  return { ...phase, ...UNKNOWN, ...tally, state, start_ms: begun ? phase.start_ms : 0, end_ms: 0, wall_ms: 0, stalls: 0, counts: {} };
+  return { ...phase, ...UNKNOWN, tool_uses: tools, ...tally, state, start_ms: begun ? phase.start_ms : 0, end_ms: 0, wall_ms: 0, stalls: 0, counts: {} };
 }
 
 const newTally = () => ({ agents: 0, queued: 0, running: 0, ended: 0, errors: 0 });
@@ -66,11 +67,40 @@ export class Past {
         if (stall.resumed_ms) this.moments.push([stall.resumed_ms, span.id]);
       }
     }
+    this.learnTools();
     this.moments.sort((a, b) => a[0] - b[0]);
     this.now = -Infinity;
+    this.users = new Set(); // agents whose calls changed
     this.counts = newCounts();
     this.tallies = new Map();
     this.fresh = true;
+  }
+
+  // learnTools finds out whose tool uses were all told as calls: agents, phases, the
+  // run ("run"). used counts the calls that began by the moment, by the same names.
+  learnTools() {
+    const { whole } = this;
+    const told = new Map();
+    this.used = new Map();
+    this.usersOf = (span) => {
+      const agent = span.agent ? whole.spans.get(span.agent) : null;
+      return [`s:${span.agent}`, `p:${agent?.phase ?? span.phase ?? ""}`, "run"];
+    };
+    for (const span of whole.spans.values()) {
+      if (span.kind === "tool" && !span.same_as) for (const user of this.usersOf(span)) told.set(user, (told.get(user) ?? 0) + 1);
+    }
+    this.exact = new Set();
+    const compare = (user, uses) => {
+      if ((told.get(user) ?? 0) === uses) this.exact.add(user);
+    };
+    for (const id of whole.agents.keys()) compare(`s:${id}`, whole.spans.get(id).tool_uses);
+    for (const phase of whole.phases) compare(`p:${phase.name}`, phase.tool_uses);
+    compare("run", whole.totals.tool_uses);
+  }
+
+  // tools gives the tool uses by the moment of an agent, a phase or the run.
+  tools(user) {
+    return this.exact.has(user) ? (this.used.get(user) ?? 0) : NaN;
   }
 
   // at gives the run at a moment: the whole one at the end and after it.
@@ -90,6 +120,7 @@ export class Past {
       if (then) spans.push(then);
       else gone.push(id);
     }
+    this.countTools(spans);
     const logs = whole.logs.filter((entry) => entry.time_ms <= moment);
     const stalls = whole.stalls.filter((s) => s.time_ms <= moment).map((s) => (s.resumed_ms && s.resumed_ms <= moment ? s : { ...s, resumed_ms: 0, open: true }));
     const burn = burnAt(whole.burn, moment);
@@ -108,6 +139,7 @@ export class Past {
     // These move with the moment, not with a span.
     model.burn = burn;
     model.totals.tokens = burn.used;
+    model.resources = whole.resources;
     model.path = whole.path.filter((s) => s.start_ms < moment).map((s) => (s.end_ms > moment ? { ...s, end_ms: moment } : s));
     this.now = moment;
     this.fresh = false;
@@ -137,9 +169,26 @@ export class Past {
     return null;
   }
 
+  // countTools puts their tool uses into the agents that are not over: those of a
+  // list, and those whose calls are in it.
+  countTools(spans) {
+    const list = new Map(spans.map((span, i) => [span.id, i]));
+    for (const id of this.users) {
+      if (list.has(id) || !this.model.spans.has(id)) continue;
+      list.set(id, spans.length);
+      spans.push(this.model.spans.get(id));
+    }
+    this.users.clear();
+    for (const [id, i] of list) if (spans[i].is_agent && !spans[i].end_ms) spans[i] = { ...spans[i], tool_uses: this.tools(`s:${id}`) };
+  }
+
   // count adds a span to the counts, or takes it away.
   count(span, by) {
     if (!span || span.kind === "run") return;
+    if (span.kind === "tool" && !span.same_as) {
+      for (const user of this.usersOf(span)) this.used.set(user, (this.used.get(user) ?? 0) + by);
+      if (span.agent) this.users.add(span.agent);
+    }
     const { counts } = this;
     counts.spans += by;
     if (span.state === "error") {
@@ -163,14 +212,14 @@ export class Past {
   totals() {
     const c = this.counts;
     return {
-      ...this.whole.totals, ...UNKNOWN, agents: c.agents, agents_spawned: c.spawned, queued: c.queued, running: c.running, stalled: c.stalled,
+      ...this.whole.totals, ...UNKNOWN, tool_uses: this.tools("run"), agents: c.agents, agents_spawned: c.spawned, queued: c.queued, running: c.running, stalled: c.stalled,
       ended: c.ended, done: c.done, failed: c.error, cancelled: c.cancelled, lost: c.lost, errors: c.faults, tool_errors: c.callFaults, spans: c.spans,
       percent: c.planned ? Math.min(99, Math.floor((100 * c.ended) / c.agents)) : null, analyses_written: 0, artifacts: 0, rejected_events: 0,
     };
   }
 
   phases(moment) {
-    return this.whole.phases.map((p) => phaseAt(p, moment, this.tallies.get(p.name) ?? newTally())).filter(Boolean);
+    return this.whole.phases.map((p) => phaseAt(p, moment, this.tallies.get(p.name) ?? newTally(), this.tools(`p:${p.name}`))).filter(Boolean);
   }
 }
 

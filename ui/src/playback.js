@@ -14,7 +14,7 @@ export class Playback {
     this.held = new Held();
     this.paused = false;
     this.stillAt = 0; // the server's clock when the view came to stand still
-    this.transport = new Transport(page.find, { seek: (at) => this.seek(at), leave: () => this.leaveReplay(), state: () => page.changed() });
+    this.transport = new Transport(page.find, { seek: (at) => this.seek(at), leave: () => this.leaveReplay(), state: () => page.changed(), next: (at) => this.nextEvent(at) });
   }
 
   // still tells whether the view stands still: what arrives is held until it moves
@@ -97,6 +97,17 @@ export class Playback {
       this.past.version = this.page.model.version;
     }
     return this.past.at(now);
+  }
+
+  // nextEvent gives when something next began or ended after a moment, or the
+  // terminal showed more; null where nothing does. Both in ms since the run's start.
+  nextEvent(at) {
+    const { start } = this.moment();
+    if (!this.past) return at;
+    const moment = this.past.step(start + at, 1);
+    const shown = this.page.view.terminal ? this.page.terminal.nextAt(at, start) : null;
+    const times = [moment === null ? null : moment - start, shown].filter((t) => t !== null);
+    return times.length ? Math.min(...times) : null;
   }
 
   // stepEvent goes to where something began or ended, of the selection if there is

@@ -1,7 +1,7 @@
 // What went wrong, as a list. Pure.
 
 import { phaseLabel } from "./hues.js";
-import { clip, silence, spoken } from "./format.js";
+import { clip, plural, silence, spoken } from "./format.js";
 
 const MOST_PROBLEMS = 200;
 
@@ -16,6 +16,13 @@ export function problems(model) {
     out.push({
       key: "run", level: "error", state: run.status === "interrupted" ? "lost" : "error",
       title: run.status === "interrupted" ? "The run was interrupted" : "The run failed", detail: clip(how), at: run.end_ms ?? 0, span: "",
+    });
+  }
+  const rejected = model.totals?.rejected_events ?? 0;
+  if (rejected) {
+    out.push({
+      key: "rejected", level: "warn", state: "stalled", title: plural(rejected, "line was no valid event", "lines were no valid events"),
+      detail: "rejected.jsonl in the run's directory has them", at: run?.end_ms ?? 0, span: "",
     });
   }
   for (const span of model.failed.values()) {

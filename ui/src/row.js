@@ -2,11 +2,12 @@
 // elements are made once and shown for whichever row is in view.
 
 import { DASH, clip, clock, compact, plural, silence, spoken, stopwatch } from "./format.js";
-import { el, keep, px, setAttr, setClass, setShown, setStyle, setText } from "./dom.js";
+import { el, keep, px, svgEl, setAttr, setClass, setShown, setStyle, setText } from "./dom.js";
 import { glyph, setGlyph, stateWord } from "./glyph.js";
 import { phaseLabel } from "./hues.js";
 import { isOpen, lasted, phaseLasted, spanEnd } from "./model.js";
 import { silentFor } from "./problems.js";
+import { strokes } from "./lanes.js";
 
 const LEAST = 2; // px that the shortest bar is wide
 const INDENT = 12; // px for each level below an agent
@@ -34,7 +35,8 @@ export class RowView {
     this.inside = el("span", "in");
     this.text = el("span", "lb");
     const head = el("span", "nm", this.toggle, this.swatch, this.glyph, this.name, this.note);
-    this.lane.append(this.past, this.bar, this.inside, this.text);
+    this.calls = svgEl("svg", { class: "calls", "aria-hidden": "true" });
+    this.lane.append(this.past, this.bar, this.calls, this.inside, this.text);
     setAttr(this.inside, "aria-hidden", "true");
     this.head = head;
     this.node = el("div", "row", el("div", "cols", head, this.time, this.tokens, this.tools), this.lane);
@@ -45,31 +47,74 @@ export class RowView {
   }
 
   draw(row, index, frame, x) {
+    if (row.lane) return this.drawLane(row, index, frame, x);
     const { model, view, hues } = frame;
+    setShown(this.calls, false);
     const span = row.id ? model.spans.get(row.id) : null;
     const phase = row.phase || row.level === 1 ? model.phase.get(row.phase) : null;
     const grouped = row.alone || !row.id;
     const state = span ? span.state : (phase?.state ?? "running");
     this.key = row.key;
-    setClass(this.node, `row ${grouped ? "grp" : "agent"} ${state}${span && span.is_agent === false ? " plain" : ""}${row.pinned ? " pinned" : ""}`);
-    setStyle(this.node, "transform", `translateY(${row.top}px)`);
-    setStyle(this.node, "--c", `var(${hues.of(row.phase)})`);
-    setStyle(this.node, "--on", `var(${hues.of(row.phase)}-on)`);
-    setAttr(this.node, "data-span-id", row.id || null);
-    setAttr(this.node, "data-phase", grouped ? row.phase : null);
-    setAttr(this.node, "data-state", state);
-    setAttr(this.node, "data-key", row.key);
-    setAttr(this.node, "aria-level", row.level);
-    setAttr(this.node, "aria-rowindex", index + 2); // the column heads are the first
-    setAttr(this.node, "aria-expanded", row.expandable ? row.expanded : null);
-    setAttr(this.node, "aria-selected", row.key === view.selected);
-    setAttr(this.node, "tabindex", row.key === frame.focusKey ? 0 : -1);
+    const look = `row ${grouped ? "grp" : "agent"} ${state}${span && span.is_agent === false ? " plain" : ""}${row.pinned ? " pinned" : ""}`;
+    this.drawNode(row, index, frame, { look, state, phase: grouped ? row.phase : null });
     setShown(this.swatch, grouped);
     setShown(this.glyph, !grouped || state === "error" || state === "lost" || state === "stalled");
     setGlyph(this.glyph, state);
     setStyle(this.head, "padding-left", px(Math.max(0, row.level - 2) * INDENT));
     if (grouped && !span) this.drawPhase(row, phase, frame, x);
     else this.drawSpan(row, span, phase, frame, x);
+    return undefined;
+  }
+
+  // drawNode sets what every row has.
+  drawNode(row, index, { view, hues, focusKey }, { look, state, phase, selected = false }) {
+    const hue = hues.of(row.phase);
+    setClass(this.node, look);
+    setStyle(this.node, "transform", `translateY(${row.top}px)`);
+    setStyle(this.node, "--c", `var(${hue})`);
+    setStyle(this.node, "--on", `var(${hue}-on)`);
+    setAttr(this.node, "data-span-id", row.id || null);
+    setAttr(this.node, "data-phase", phase);
+    setAttr(this.node, "data-state", state);
+    setAttr(this.node, "data-key", row.key);
+    setAttr(this.node, "aria-level", row.level);
+    setAttr(this.node, "aria-rowindex", index + 2); // the column heads are the first
+    setAttr(this.node, "aria-expanded", row.expandable ? row.expanded : null);
+    setAttr(this.node, "aria-selected", selected || row.key === view.selected);
+    setAttr(this.node, "tabindex", row.key === focusKey ? 0 : -1);
+  }
+
+  // drawLane draws the calls of an agent, or the row that hides its lanes.
+  drawLane(row, index, frame, x) {
+    const { now, start, width } = frame;
+    this.key = row.key;
+    const chosen = row.marks?.marks.find((m) => m.key && m.key === frame.view.selected);
+    this.drawNode(row, index, frame, { look: "row lanes", state: null, phase: null, selected: chosen !== undefined });
+    for (const node of [this.swatch, this.glyph, this.bar]) setShown(node, false);
+    setStyle(this.head, "padding-left", px(Math.max(0, row.level - 2) * INDENT + 18));
+    setAttr(this.head, "title", row.lane.length > 20 ? clip(row.lane) : null);
+    setText(this.name, clip(row.lane, 80));
+    this.past.replaceChildren();
+    for (const node of [this.text, this.inside]) setText(node, "");
+    const { marks } = row;
+    setShown(this.calls, Boolean(marks));
+    setText(this.note, marks?.failed ? `${marks.failed} failed` : "");
+    setClass(this.time, "num");
+    setText(this.time, marks?.total_ms ? stopwatch(marks.total_ms) : DASH);
+    setText(this.tokens, number(marks?.tokens));
+    setText(this.tools, number(marks?.marks.length));
+    setAttr(this.lane, "aria-label", marks ? describeLane(marks) : "what the agent called");
+    if (!marks) return undefined;
+    const [from, to] = x.domain();
+    const paths = strokes(marks.marks, (at) => x(at - start), { from: from + start, to: to + start, now, width, y: 8 });
+    if (chosen) for (const [, d] of strokes([chosen], (at) => x(at - start), { from: 0, to: Infinity, now, width, y: 8 })) paths.set("chosen", d);
+    const looks = [...paths.keys()];
+    keep(this.calls, looks.length, () => svgEl("path"));
+    looks.forEach((look, i) => {
+      setAttr(this.calls.children[i], "class", look);
+      setAttr(this.calls.children[i], "d", paths.get(look));
+    });
+    return undefined;
   }
 
   setTime(ms, open) {
@@ -114,7 +159,7 @@ export class RowView {
       setText(this.note, name);
     } else {
       setText(this.name, name);
-      const folded = row.expandable && !row.expanded ? `${row.below} below` : "";
+      const folded = row.below && !row.expanded ? `${row.below} below` : "";
       setText(this.note, [span.attempts > 1 ? `\u00d7${span.attempts}` : "", folded].filter(Boolean).join(", "));
     }
     setAttr(this.head, "title", name.length > 20 || row.alone ? name : null);
@@ -191,6 +236,15 @@ function phaseNote(phase, expanded) {
   if (phase.agents) return `${phase.ended}/${phase.agents}${phase.errors && !expanded ? `, ${plural(phase.errors, "error")}` : ""}`;
   const [first] = Object.entries(phase.counts ?? {});
   return first ? clip(`${compact(first[1])} ${first[0].replaceAll("_", " ")}`, 40) : "";
+}
+
+// describeLane gives a lane of calls in words.
+function describeLane({ marks, failed, open, total_ms: took }) {
+  const parts = [plural(marks.length, marks[0]?.length >= 0 ? "block" : "call")];
+  if (failed) parts.push(`${failed} failed`);
+  if (open) parts.push(`${open} not over`);
+  if (took) parts.push(`${spoken(took)} in all`);
+  return parts.join(", ");
 }
 
 // describe gives the lane in words; says is what is written in it.

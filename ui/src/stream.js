@@ -18,6 +18,7 @@ export class Stream {
     this.since = now(); // when the state began
     this.retryAt = 0; // when the next try is due; 0 while the browser tries
     this.tries = 0;
+    this.opened = false; // the server has answered once
     this.connect();
   }
 
@@ -29,7 +30,10 @@ export class Stream {
     this.source = source;
     const mine = () => this.source === source && this.state !== "ended";
     source.addEventListener("open", () => {
-      if (mine()) this.heard = this.now();
+      if (!mine()) return;
+      this.heard = this.now();
+      this.opened = true;
+      if (this.state === "connecting") this.onState(this);
     });
     source.addEventListener("message", (event) => {
       if (!mine()) return;

@@ -7,8 +7,9 @@ import { sorted } from "./calls.js";
 const MOST_ROWS = 400;
 
 export class Table {
-  // columns are {label, of (the value to sort by), text (what is shown), num, open}:
-  // open makes the cell a button. opened is called with its row.
+  // columns are {label, of (the value to sort by), text (what is shown), title (what
+  // more there is), num, wide, open}: open makes the cell a button. opened is called
+  // with its row.
   constructor(caption, columns, opened) {
     this.columns = columns;
     this.by = -1; // the column it is sorted by, -1 for the order the rows came in
@@ -50,7 +51,7 @@ export class Table {
       setAttr(head, "aria-sort", i === by ? words[Number(this.reversed)] : null);
     });
     keep(this.body, this.shown.length, () => el("tr", "", ...columns.map((column, i) => {
-      const cell = el(i === 0 ? "th" : "td", column.num ? "num" : "", ...(column.open ? [el("button")] : []));
+      const cell = el(i === 0 ? "th" : "td", column.num ? "num" : column.wide ? "wide" : "", ...(column.open ? [el("button")] : []));
       if (i === 0) setAttr(cell, "scope", "row");
       if (column.open) cell.firstChild.type = "button";
       return cell;
@@ -58,7 +59,10 @@ export class Table {
     this.shown.forEach((row, r) => {
       const line = this.body.children[r];
       setClass(line, row.sum ? "sum" : "");
-      columns.forEach((column, i) => setText(column.open ? line.children[i].firstChild : line.children[i], column.text(row)));
+      columns.forEach((column, i) => {
+        setText(column.open ? line.children[i].firstChild : line.children[i], column.text(row));
+        if (column.title) setAttr(line.children[i], "title", column.title(row) || null);
+      });
     });
     const more = order.length - this.shown.length;
     setShown(this.rest, more > 0);

@@ -1,23 +1,32 @@
 // The timeline: a treegrid whose rows exist only where they can be seen.
 
+import { clip } from "./format.js";
 import { setAttr, setShown, setStyle, setText } from "./dom.js";
 import { layout, pathRows, rowAt, spanKey } from "./layout.js";
 import { ticks } from "./axis.js";
 import { wireLanes } from "./gestures.js";
 import { RowView } from "./row.js";
+import { Lanes, agentOf, markAt } from "./lanes.js";
+import { Tip, tellMark } from "./tip.js";
+import { Marking } from "./marking.js";
 
 const SPARE = 6; // rows beyond each edge of the view
 const REST = 12; // a layout may take a twelfth of the time
 const STILL = 64; // running bars in view above which none moves
+const AFTER_MARKING = 150; // ms
+const NEAR = 6; // px from a mark that still mean it
 const LEAST_GAP = 2; // px of the critical path that belong to a phase and are drawn
 const SIZES = {
   mouse: { row: 17, group: 21 },
+  comfortable: { row: 24, group: 26 },
   touch: { row: 40, group: 40 },
   narrow: { row: 42, group: 44 },
 };
 
 export class Timeline {
   constructor(find, actions) {
+    this.find = find;
+    this.marked = -Infinity;
     this.grid = find("grid");
     this.scroll = find("scroll");
     this.body = find("rows");
@@ -34,18 +43,28 @@ export class Timeline {
     this.restUntil = 0;
     this.lines = d3.select(this.over);
     this.path = find("path");
+    this.tip = new Tip();
     this.wire(actions);
   }
 
-  wire({ select, toggle, touched, redraw, lens, fitRow }) {
+  wire({ view, select, toggle, touched, redraw, lens, fitRow, say }) {
     const rowOf = (event) => this.rowOf(event.target.closest(".row")?.dataset.key);
     const timeAt = (place) => (this.x ? this.x.invert(place - this.ticks.getBoundingClientRect().left) : 0);
+    this.marking = new Marking(this.find, {
+      view,
+      timeAt,
+      changed: (done) => {
+        this.marked = performance.now(); // the click that ends it selects nothing
+        redraw();
+        if (done && view.area) say(this.areaWords);
+      },
+    });
     wireLanes({ scroll: this.scroll, ticks: this.ticks, timeAt, width: () => this.width, lens });
     this.scroll.addEventListener("click", (event) => {
       const row = rowOf(event); // of a pin too
-      if (!row) return;
+      if (!row || performance.now() - this.marked < AFTER_MARKING) return;
       if (row.expandable && (event.target.closest(".tw") || this.sizes === SIZES.narrow)) toggle(row);
-      select(row.key);
+      select(this.markUnder(event, row)?.key || row.key);
       this.focusSoon = true;
     });
     this.scroll.addEventListener("dblclick", (event) => {
@@ -55,7 +74,18 @@ export class Timeline {
       else if (event.target.closest(".lane")) lens.fitAll();
       else if (row.expandable) toggle(row);
     });
-    this.scroll.addEventListener("scroll", redraw, { passive: true });
+    this.scroll.addEventListener("pointermove", (event) => {
+      const row = event.pointerType === "mouse" && event.target.closest(".lane") ? rowOf(event) : null;
+      const mark = row && this.markUnder(event, row);
+      if (mark) this.tip.show(tellMark(mark, this.start), event.clientX, event.clientY);
+      else if (row && event.target.closest(".bx, .band, .in")) this.tip.show([clip(event.target.closest(".row").querySelector(".label").textContent, 120), event.target.closest(".lane").getAttribute("aria-label")], event.clientX, event.clientY);
+      else this.tip.hide();
+    }, { passive: true });
+    this.scroll.addEventListener("pointerleave", () => this.tip.hide());
+    this.scroll.addEventListener("scroll", () => {
+      this.tip.hide();
+      redraw();
+    }, { passive: true });
     addEventListener("scroll", redraw, { passive: true });
     for (const kind of ["wheel", "touchmove"]) {
       this.scroll.addEventListener(kind, (event) => {
@@ -71,24 +101,28 @@ export class Timeline {
   // resize measures what depends on the window only.
   resize(narrow) {
     const touch = matchMedia("(pointer: coarse)").matches;
-    this.sizes = narrow ? SIZES.narrow : touch ? SIZES.touch : SIZES.mouse;
+    this.sizes = narrow ? SIZES.narrow : touch ? SIZES.touch : this.comfortable ? SIZES.comfortable : SIZES.mouse;
     setStyle(this.grid, "--row", `${this.sizes.row}px`);
     setStyle(this.grid, "--group", `${this.sizes.group}px`);
     this.width = this.ticks.clientWidth;
     this.planned = "";
+    this.followed = null;
   }
 
   // arrange lays the rows out anew where they can have changed: at once when the
   // user did it; when the run did, not more often than the work it is allows.
-  arrange({ model, view, narrow, live, replaying }) {
+  arrange({ model, view, narrow, live, replaying, record, log }) {
     const planned = [view.changes, narrow, view.find, view.hideDone, [...view.states].join(), view.pins.join()].join(" ");
     const filtered = view.hideDone || view.find || view.states.size > 0;
-    const shape = [model.shape, filtered ? model.version : 0].join(" ");
+    // Lanes have marks, which are other ones with each event.
+    const shape = [model.shape, filtered || this.opened ? model.version : 0, this.opened || log.log ? log.version : 0].join(" ");
     const began = performance.now();
     if (planned === this.planned && (shape === this.plannedShape || (live && !replaying && began < this.restUntil))) return;
     this.planned = planned;
     this.plannedShape = shape; // in replay at once: what is not there any more has no row
-    this.plan = layout(model, { ...view, ...this.sizes, fold: narrow });
+    this.lanes = new Lanes(model, record, Boolean(log.log));
+    this.plan = layout(model, { ...view, ...this.sizes, fold: narrow, lanes: this.lanes });
+    this.opened = this.plan.rows.some((row) => row.marks);
     setStyle(this.body, "height", `${this.plan.height}px`);
     setStyle(this.top, "height", `${this.plan.pins * this.sizes.row}px`);
     setShown(this.top, this.plan.pins > 0);
@@ -106,6 +140,7 @@ export class Timeline {
     if (!this.width) this.resize(frame.narrow);
     this.arrange(frame);
     if (view.follow && live) this.follow(model);
+    else this.followed = null;
     const domain = frame.domain ?? [0, frame.reach];
     const x = d3.scaleLinear(domain, [0, this.width - (frame.narrow ? 0 : 8)]);
     this.x = x;
@@ -113,15 +148,19 @@ export class Timeline {
     frame.zoomed = frame.domain !== null;
     const { rows } = this.plan;
     // Exactly one row can be reached with Tab: the selected one, else the first.
-    frame.focusKey = this.plan.index.has(view.selected) ? view.selected : rows[0]?.key;
+    frame.focusKey = this.keyOf(view.selected, model) || rows[0]?.key;
+    this.start = frame.start;
+    this.now = frame.now;
     this.window(frame, x);
     this.drawAxis(frame, x, ticks(...domain, this.width, frame.narrow ? 60 : 64));
     this.ticks.classList.toggle("zoomed", frame.zoomed);
     this.drawPath(frame, x);
+    this.areaWords = this.marking.draw(frame, x);
   }
 
   // drawPath joins the rows that the critical path goes through.
   drawPath({ model, view, start, narrow }, x) {
+    if (model.path.length === 0) return setShown(this.path, false);
     if (this.pathOf?.plan !== this.plan || this.pathOf.version !== model.version) {
       this.pathOf = { plan: this.plan, version: model.version, steps: pathRows(model, this.plan) };
     }
@@ -130,7 +169,7 @@ export class Timeline {
     const seen = ({ row, from, to }) => row.id || x(to) - x(from) >= LEAST_GAP;
     const steps = view.path && !narrow ? this.pathOf.steps.filter(seen) : [];
     setShown(this.path, steps.length > 0);
-    if (steps.length === 0) return;
+    if (steps.length === 0) return undefined;
     // The element is as high as the view, not as the list, which can be endless.
     const top = Math.max(0, this.scroll.scrollTop - this.scroll.clientHeight);
     setStyle(this.path, "top", `${top}px`);
@@ -138,6 +177,7 @@ export class Timeline {
     const y = (row) => row.top + row.height - 1.25 - top;
     const corners = steps.map(({ row, from, to }) => `${x(from - start)},${y(row)}L${x(to - start)},${y(row)}`);
     setAttr(this.path.firstElementChild, "d", `M${corners.join("L")}`);
+    return undefined;
   }
 
   // window draws the rows that are in view, and the one that has the focus
@@ -213,11 +253,12 @@ export class Timeline {
   // follow keeps the first agent at work in view.
   follow(model) {
     const { rows } = this.plan;
-    if (this.scroll.scrollHeight <= this.scroll.clientHeight + 1) return;
     let first = Infinity;
     for (const id of model.open) first = Math.min(first, this.plan.index.get(spanKey(id)) ?? Infinity);
     const row = rows[first];
-    if (row) this.bring(row, this.scroll.clientHeight * 0.4);
+    if (!row || row === this.followed) return; // measuring costs a layout
+    this.followed = row;
+    if (this.scroll.scrollHeight > this.scroll.clientHeight + 1) this.bring(row, this.scroll.clientHeight * 0.4);
   }
 
   // bring scrolls as little as brings the row into view; room is how much should
@@ -251,6 +292,33 @@ export class Timeline {
     const at = this.plan.index.get(key) ?? -1;
     const next = at < 0 && by < 0 ? rows.length + by : at + by; // from outside, -1 is the row before the first
     return rows[Math.max(0, Math.min(rows.length - 1, next))].key;
+  }
+
+  // keyOf gives the key of the row that shows what is selected, "" where there is
+  // none: a call has no row, but its lane has one, or its agent.
+  keyOf(selected, model) {
+    if (!selected || this.plan.index.has(selected)) return selected;
+    const agent = agentOf(selected) || model.spans.get(selected.slice(2))?.agent || "";
+    const lane = this.opened ? this.plan.rows.find((row) => row.marks && (!agent || row.agent === agent) && row.marks.marks.some((m) => m.key === selected)) : undefined;
+    const key = lane?.key ?? spanKey(agent);
+    return this.plan.index.has(key) ? key : "";
+  }
+
+  // markUnder gives the call that a pointer is on, in the lane of a row, or null.
+  markUnder(event, row) {
+    if (!row.marks || !this.x || !event.target.closest(".lane")) return null;
+    const place = event.clientX - this.ticks.getBoundingClientRect().left;
+    const at = this.x.invert(place) + this.start;
+    return markAt(row.marks.marks, at, this.x.invert(place + NEAR) - this.x.invert(place), this.now);
+  }
+
+  // nextCall gives the key of the call after, or before, what is selected, of the
+  // same lane; "" where no lane is.
+  nextCall(selected, by, model) {
+    const marks = (this.rowOf(this.keyOf(selected, model))?.marks?.marks ?? []).filter((m) => m.key);
+    const at = marks.findIndex((m) => m.key === selected);
+    if (at < 0) return (by > 0 ? marks[0] : marks[marks.length - 1])?.key ?? "";
+    return marks[at + by]?.key ?? "";
   }
 
   // rowOf gives the row of a key, or undefined.

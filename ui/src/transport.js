@@ -4,12 +4,15 @@ import { clock } from "./format.js";
 import { setAttr, setShown, setText } from "./dom.js";
 
 const SPEEDS = [1, 2, 4, 8, 16];
+const IDLE_MS = 2000; // of watching without anything new, from which it can be skipped
+const LEAD_MS = 400; // of watching before what comes next
 const LONGEST_MS = 250; // of a frame: while the tab is hidden the replay stands
 
 export class Transport {
   // seek goes to a moment (ms since the run's start), leave ends the replay, state
-  // is called when it began or stopped to play.
-  constructor(find, { seek, leave, state }) {
+  // is called when it began or stopped to play, next gives when after a moment there
+  // is something new.
+  constructor(find, { seek, leave, state, next = () => null }) {
     this.box = find("transport");
     this.button = find("play");
     this.speedButton = find("speed");
@@ -19,6 +22,13 @@ export class Transport {
     this.playing = false;
     this.seek = seek;
     this.state = state;
+    this.next = next;
+    this.skipButton = find("skip-idle");
+    this.skip = false; // stretches in which nothing happens
+    this.skipButton.addEventListener("click", () => {
+      this.skip = !this.skip;
+      this.state();
+    });
     this.button.addEventListener("click", () => this.toggle());
     this.speedButton.addEventListener("click", () => {
       this.speed = SPEEDS[(SPEEDS.indexOf(this.speed) + 1) % SPEEDS.length];
@@ -43,7 +53,7 @@ export class Transport {
     let last = performance.now();
     const step = (time) => {
       if (!this.playing) return;
-      const at = this.now + Math.max(0, Math.min(LONGEST_MS, time - last)) * this.speed;
+      const at = this.skipped(this.now + Math.max(0, Math.min(LONGEST_MS, time - last)) * this.speed);
       last = time;
       if (at >= this.length) this.stop();
       this.now = Math.min(at, this.length);
@@ -52,6 +62,14 @@ export class Transport {
     };
     requestAnimationFrame(step);
     this.state();
+  }
+
+  // skipped gives the moment to go on at: a little before what comes next, where
+  // that is far and the user does not want to wait.
+  skipped(at) {
+    if (!this.skip) return at;
+    const next = this.next(at) ?? this.length;
+    return next - at > IDLE_MS * this.speed ? next - LEAD_MS * this.speed : at;
   }
 
   stop() {
@@ -72,6 +90,7 @@ export class Transport {
     this.know(elapsed, length);
     setText(this.button.firstChild, this.playing ? "Pause" : "Play");
     setText(this.speedButton, `${this.speed}\u00d7`);
+    setAttr(this.skipButton, "aria-pressed", this.skip);
     setAttr(this.speedButton, "aria-label", `Speed: ${this.speed} times`);
     setAttr(this.range, "max", Math.round(length));
     if (document.activeElement !== this.range || this.playing) this.range.value = String(Math.round(elapsed));

@@ -134,3 +134,19 @@ test("a hundred thousand spans are stepped through quickly", () => {
   }
   assert.ok(took < 1000, `${took} ms for a second of replay`);
 });
+
+test("tool uses are known at every moment where each was told as a call", () => {
+  const tool = (id, owner, start, end) => call(id, owner, "Read", "done", { start_ms: at(start), end_ms: at(end) });
+  const m = new Model();
+  m.apply(delta(0, 1, {
+    run: info({ status: "ok", end_ms: at(20), wall_ms: 20_000 }), totals: totals({ tool_uses: 5 }),
+    phases: [phase("lib", "done", 0, 20, 2, { tool_uses: 5 })],
+    spans: [root(), agent("a", "lib", "done", 1, 10, { tool_uses: 3 }), agent("b", "lib", "done", 1, 12, { tool_uses: 9 }), tool("1", "a", 2, 3), tool("2", "a", 4, 5), tool("3", "a", 6, 7), tool("4", "b", 2, 3), tool("5", "b", 11, 12)],
+  }));
+  const past = new Past(m);
+  for (const [moment, a, all] of [[4.5, 2, 3], [1.5, 0, 0], [9, 3, 4], [2, 1, 2], [11.5, 3, 5]]) {
+    const then = past.at(at(moment));
+    assert.deepEqual([then.spans.get("a").tool_uses, then.totals.tool_uses, then.phases[0].tool_uses], [a, all, all], String(moment));
+    assert.equal(Number.isNaN(then.spans.get("b").tool_uses), moment < 12, "more were used than were told");
+  }
+});

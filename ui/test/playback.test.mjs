@@ -93,3 +93,21 @@ test("there is nothing to replay before there is a run", () => {
   assert.equal(p.playback.still, false, "the first state is not held");
   assert.equal(p.playback.stepEvent(1), false);
 });
+
+test("idle stretches can be skipped: to a little before what comes next", () => {
+  const p = page(1000);
+  p.take(delta(5, 6, { spans: [agent("c", "", "done", 600, 601)] }));
+  p.view.terminal = false;
+  p.playback.startReplay();
+  p.playback.modelAt(p.playback.moment());
+  const { transport } = p.playback;
+  transport.speed = 4;
+  assert.equal(transport.skipped(10_000), 10_000, "only where the user wants it");
+  transport.skip = true;
+  assert.equal(transport.skipped(10_000), 600_000 - 1600);
+  assert.equal(transport.skipped(595_000), 595_000, "that is not far");
+  assert.equal(transport.skipped(700_000), 1_000_000 - 1600, "then there is the end");
+  p.view.terminal = true;
+  p.terminal = { nextAt: (at) => (at < 300_000 ? 300_000 : null) };
+  assert.equal(transport.skipped(10_000), 300_000 - 1600, "what the terminal shows is something");
+});

@@ -1,6 +1,7 @@
 import test from "node:test";
 import assert from "node:assert/strict";
 import { byTool, sorted, toolUse } from "../src/calls.js";
+import { joinLog } from "../src/record.js";
 import { rateOf, slackOf } from "../src/agents.js";
 import { tokenRows } from "../src/usage.js";
 import { matcher } from "../src/layout.js";
@@ -21,12 +22,12 @@ function run() {
 }
 
 test("tool calls by agent and tool", () => {
-  const rows = toolUse(run());
+  const rows = toolUse(joinLog(null, run()).calls);
   assert.deepEqual(rows.map((r) => [r.name, r.tool, r.calls, r.errors, r.open, r.timed, r.total_ms, r.longest_ms]), [
     ["a", "Read", 2, 1, 0, 2, 2000, 1500], ["a", "Bash", 1, 0, 1, 0, 0, 0], ["b", "Read", 1, 0, 0, 1, 100, 100], ["", "Grep", 1, 0, 0, 1, 7, 7],
   ]);
   assert.deepEqual(byTool(rows).map((r) => [r.tool, r.calls, r.errors, r.total_ms, r.longest_ms, r.agents]), [["Read", 3, 1, 2100, 1500, 2], ["Bash", 1, 0, 0, 0, 1], ["Grep", 1, 0, 7, 7, 1]]);
-  assert.deepEqual(toolUse(new Model()), []);
+  assert.deepEqual(toolUse(joinLog(null, new Model()).calls), []);
 });
 
 test("sorting: numbers from the top, words from the front, the unknown last", () => {
