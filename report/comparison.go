@@ -36,6 +36,8 @@ type Comparison struct {
 	// Agents stand by size of their change, the largest first: of wall time, then
 	// of tokens, then of tool uses.
 	Agents []AgentChange `json:"agents"`
+	// Causes split the changes of wall time and tokens.
+	Causes []Cause `json:"causes"`
 	// Crossed are the thresholds that were crossed.
 	Crossed []Crossing `json:"crossed"`
 }
@@ -61,15 +63,22 @@ type PhaseChange struct {
 // AgentChange is how an agent changed. Agents are matched by kind and component,
 // or name where there is none; the same ones in their order of appearance.
 type AgentChange struct {
-	Name      string   `json:"name"`
-	Component string   `json:"component,omitempty"`
-	Kind      string   `json:"kind"`
-	Phase     string   `json:"phase,omitempty"` // in B, where it is there
-	In        Presence `json:"in"`
+	Name      string `json:"name"`
+	Component string `json:"component,omitempty"`
+	Kind      string `json:"kind"`
+	Phase     string `json:"phase,omitempty"` // in B, where it is there
+	// NameA and PhaseA are those in A, where they were others.
+	NameA  string   `json:"name_a,omitempty"`
+	PhaseA string   `json:"phase_a,omitempty"`
+	In     Presence `json:"in"`
 	// StatusA and StatusB are how it ended, empty where it was not.
-	StatusA string  `json:"status_a"`
-	StatusB string  `json:"status_b"`
-	Values  Changes `json:"values"`
+	StatusA string `json:"status_a"`
+	StatusB string `json:"status_b"`
+	// StartA and StartB are when it began, in milliseconds since its run did; null
+	// where it did not.
+	StartA *int64  `json:"start_a_ms"`
+	StartB *int64  `json:"start_b_ms"`
+	Values Changes `json:"values"`
 }
 
 // Change is one measure in both runs.
@@ -128,6 +137,7 @@ func Compare(a, b Summary, thresholds ...Threshold) Comparison {
 		Totals: changes(totalMeasures, &a, &b),
 		Phases: comparePhases(a.Phases, b.Phases),
 		Agents: compareAgents(a.Agents, b.Agents),
+		Causes: causes(workOf(&a), workOf(&b)),
 	}
 	c.Crossed = c.cross(thresholds)
 	return c
@@ -312,16 +322,22 @@ func agentChange(a, b *Agent) AgentChange {
 	}
 	c.Name, c.Component, c.Kind, c.Phase = shown.Name, shown.Component, shown.Kind, shown.Phase
 	if a != nil {
-		c.StatusA = a.Status
+		c.StatusA, c.StartA = a.Status, a.StartMS
+	}
+	if a != nil && b != nil && a.Name != b.Name {
+		c.NameA = a.Name
+	}
+	if a != nil && b != nil && a.Phase != b.Phase {
+		c.PhaseA = a.Phase
 	}
 	if b != nil {
-		c.StatusB = b.Status
+		c.StatusB, c.StartB = b.Status, b.StartMS
 	}
 	return c
 }
 
 // changed tells whether anything of it did.
 func (c *AgentChange) changed() bool {
-	return c.In != Both || c.StatusA != c.StatusB ||
+	return c.In != Both || c.StatusA != c.StatusB || c.NameA != "" || c.PhaseA != "" ||
 		slices.ContainsFunc(c.Values, func(v Change) bool { return v.Diff != 0 })
 }

@@ -278,5 +278,6 @@ func FuzzParseThresholds(f *testing.F) {
 			}
 		}
 		Compare(before(), after(), thresholds...)
+		CompareSets(runsOf("a", 5, 6, 7, 8), runsOf("b", 6, 7, 8, 9), thresholds...)
 	})
 }

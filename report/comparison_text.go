@@ -3,6 +3,9 @@ package report
 import (
 	"cmp"
 	"io"
+	"math"
+	"slices"
+	"strings"
 )
 
 // ComparisonText writes the comparison for a person: both values, the difference
@@ -19,8 +22,9 @@ func ComparisonText(w io.Writer, c Comparison, opt TextOptions) error {
 	}
 	p.text("")
 	totals := changeTable("TOTAL")
-	totals.changes("", c.Totals)
+	totals.changes("", c.Totals.largestFirst())
 	p.table(totals)
+	p.causes(c.Causes)
 	if len(c.Phases) > 0 {
 		p.text("")
 		phases := changeTable("PHASE")
@@ -98,12 +102,9 @@ func (p *printer) agentChanges(agents []AgentChange) {
 			more++
 			continue
 		}
-		note := fragment{string(a.In), yellow}
-		if a.In == Both {
-			note = fragment{}
-			if a.StatusA != a.StatusB {
-				note = fragment{a.StatusA + " > " + a.StatusB, statusStyle(a.StatusB)}
-			}
+		note := fragment{a.moved(), statusStyle(a.StatusB)}
+		if a.In != Both {
+			note = fragment{string(a.In), yellow}
 		}
 		wall, _ := a.Values.Find("wall_ms")
 		tokens, _ := a.Values.Find("tokens")
@@ -119,6 +120,75 @@ func (p *printer) agentChanges(agents []AgentChange) {
 	}
 	if same > 0 {
 		p.line(fragment{some(int64(same), "agent") + " unchanged", faint})
+	}
+}
+
+// moved says what of the agent is another than it was: how it ended, where it was,
+// what it was called.
+func (a *AgentChange) moved() string {
+	var parts []string
+	if a.StatusA != a.StatusB {
+		parts = append(parts, a.StatusA+" > "+a.StatusB)
+	}
+	if a.PhaseA != "" {
+		parts = append(parts, "was in "+a.PhaseA)
+	}
+	if a.NameA != "" {
+		parts = append(parts, "was "+a.NameA)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// largestFirst gives the changes by their size in percent, those from 0 first,
+// after the first, which stays.
+func (c Changes) largestFirst() Changes {
+	out := slices.Clone(c)
+	if len(out) > 1 {
+		slices.SortStableFunc(out[1:], func(x, y Change) int { return cmp.Compare(sizeOf(y.Diff, y.Percent), sizeOf(x.Diff, x.Percent)) })
+	}
+	return out
+}
+
+// sizeOf orders changes: by percent, from 0 to something above all.
+func sizeOf(diff float64, percent *float64) float64 {
+	switch {
+	case diff == 0:
+		return 0
+	case percent == nil:
+		return math.Inf(1)
+	}
+	return math.Abs(*percent)
+}
+
+// causes are the parts of the changes as a table, and what of them is not known.
+func (p *printer) causes(list []Cause) {
+	t := table{columns: []column{
+		{head: "CAUSE", flex: true, keep: 9},
+		{head: "A", right: true, keep: 4},
+		{head: "B", right: true, keep: 5},
+		{head: "WALL", right: true, keep: 8},
+		{head: "TOKENS", right: true, keep: 7},
+	}}
+	for i := range list {
+		c := &list[i]
+		if c.Effect == nil || math.Round(*c.Effect) == 0 {
+			continue
+		}
+		wall, tokens := fragment{}, fragment{}
+		if effect := (fragment{c.effect.change(math.Round(*c.Effect)), ""}); c.Of == "total_wall_ms" {
+			wall = effect
+		} else {
+			tokens = effect
+		}
+		t.row(fragment{c.title, ""}, fragment{c.unit.text(*c.A), ""}, fragment{c.unit.text(*c.B), ""}, wall, tokens)
+	}
+	if len(t.rows) == 0 {
+		return // nothing changed, or nothing is known of why
+	}
+	p.text("")
+	p.table(t)
+	for _, text := range notKnown(list) {
+		p.paragraph(text)
 	}
 }
 

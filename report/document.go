@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/obsrun/obsrun/instrument/run"
 	"github.com/obsrun/obsrun/instrument/telemetry"
 )
 
@@ -82,14 +83,31 @@ func WriteFile(path string, document any) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+	return Replace(path, true, func(w io.Writer) error {
+		if _, err := w.Write(b); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+		return nil
+	})
+}
+
+// Replace writes the file at path as a whole: what was there stays if write fails,
+// whose error is given as it is.
+// A private file is for its owner alone, any other has the permissions of the one
+// that it replaces.
+func Replace(path string, private bool, write func(io.Writer) error) error {
+	permissions := []renameio.Option{renameio.WithPermissions(0o666), renameio.WithExistingPermissions()}
+	if private {
+		permissions = []renameio.Option{renameio.WithStaticPermissions(0o600)}
+	}
 	// The temporary file stands beside path: a rename crosses no file system.
-	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
+	f, err := renameio.NewPendingFile(path, append(permissions, renameio.WithTempDir(filepath.Dir(path)))...)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	defer f.Cleanup()
-	if _, err := f.Write(b); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	if err := write(f); err != nil {
+		return err
 	}
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -226,6 +244,8 @@ func (s *Summary) fill() {
 	}
 	s.Errors = append([]Failure{}, s.Errors...)
 	s.Warnings = append([]Warning{}, s.Warnings...)
+	s.Sources = append([]run.Capture{}, s.Sources...)
+	s.Models = append([]Model{}, s.Models...)
 	if s.Phases == nil {
 		s.Phases = Phases{}
 	}
@@ -243,6 +263,27 @@ func (s *Summary) check() error {
 	}
 	if err := s.Phases.check(); err != nil {
 		return err
+	}
+	for _, c := range s.Sources {
+		for _, n := range []int64{c.Events, c.Spans, c.LLMCalls, c.LLMCallsWithUsage, c.Tokens} {
+			if !believable(float64(n)) {
+				return fmt.Errorf("%d of source %q is what no run has", n, c.Source)
+			}
+		}
+	}
+	if w := s.Work; w != nil {
+		for _, n := range []int64{w.AgentMS, w.LLMMS, w.LLMTimed, w.Retries, w.RetryMS, w.WaitMS, w.RateLimited, w.RateLimitWaitMS} {
+			if !believable(float64(n)) {
+				return fmt.Errorf("%d in \"work\" is what no run has", n)
+			}
+		}
+	}
+	for _, m := range s.Models {
+		for _, n := range []int64{m.Calls, m.InputTokens, m.OutputTokens, m.CachedTokens} {
+			if !believable(float64(n)) {
+				return fmt.Errorf("%d of model %q is what no run has", n, m.Name)
+			}
+		}
 	}
 	for i := range s.Agents {
 		for _, m := range agentMeasures {

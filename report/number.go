@@ -13,6 +13,7 @@ const (
 	number unit = iota
 	milliseconds
 	dollars
+	decimal // a number that is mostly a small average
 )
 
 func (u unit) text(v float64) string {
@@ -21,6 +22,10 @@ func (u unit) text(v float64) string {
 		return duration(int64(v))
 	case dollars:
 		return cost(v)
+	case decimal:
+		if v != math.Trunc(v) && math.Abs(v) < 1000 {
+			return strconv.FormatFloat(v, 'f', 1, 64)
+		}
 	}
 	return count(int64(v))
 }

@@ -18,8 +18,15 @@ type Phase struct {
 	WallMS  int64  `json:"wall_ms"`
 	// Agents is left out where there were none.
 	Agents int64 `json:"agents,omitempty"`
-	// MaxParallel is how many of its agents were at work at once, at most.
-	MaxParallel int64 `json:"max_parallel"`
+	// MaxParallel is how many of its agents were at work at once, at most; Slots how
+	// many may be, where a phase event says so: as slots, concurrency, max_workers or
+	// the like.
+	MaxParallel int64  `json:"max_parallel"`
+	Slots       *int64 `json:"slots,omitempty"`
+	// AgentMS is the wall time of all its agents together, MeanParallel that divided
+	// by WallMS.
+	AgentMS      int64   `json:"agent_ms"`
+	MeanParallel float64 `json:"mean_parallel"`
 	Usage
 	Errors int64 `json:"errors"` // agents that ended error or were lost
 	Stalls int64 `json:"stalls"` // times that a span in it was flagged
@@ -27,6 +34,11 @@ type Phase struct {
 	Counts map[string]float64 `json:"counts,omitempty"`
 	// Depths are the phases that library_depth_n sums up, by depth.
 	Depths Phases `json:"depths,omitempty"`
+	// WhatIf is there once the phase is done, where it had more than one agent, and
+	// Straggler where the last of them was at work beside others. Of library_depth_n, the straggler is the one that was waited for
+	// longest, and the savings are those of all depths.
+	Straggler *Straggler `json:"straggler,omitempty"`
+	WhatIf    *WhatIf    `json:"what_if,omitempty"`
 }
 
 // Phases are phases in the order in which they began. As JSON they are one object
@@ -68,7 +80,7 @@ const (
 
 // phasesOf gives the phases of the state, with the depths from 1 on summed as
 // library_depth_n.
-func phasesOf(state *run.State, startMS int64) Phases {
+func phasesOf(state *run.State, agents *crew, startMS int64) Phases {
 	phases := Phases{}
 	for _, p := range state.Phases() {
 		phase := Phase{
@@ -82,9 +94,20 @@ func phasesOf(state *run.State, startMS int64) Phases {
 			}
 			phase.Counts[name] = finite(n)
 		}
+		agents.describe(&phase, p.State)
 		phases = append(phases, phase)
 	}
-	return foldDepths(phases)
+	phases = foldDepths(phases)
+	phases.average()
+	return phases
+}
+
+// average fills in the mean parallelism.
+func (p Phases) average() {
+	for i := range p {
+		p[i].MeanParallel = mean(p[i].AgentMS, p[i].WallMS)
+		p[i].Depths.average()
+	}
 }
 
 // foldDepths replaces library_depth_1, _2, ... by one library_depth_n, which
@@ -132,6 +155,20 @@ func (p *Phase) add(q Phase, wall bool) {
 	}
 	p.Agents += q.Agents
 	p.MaxParallel = max(p.MaxParallel, q.MaxParallel)
+	if q.Slots != nil && (p.Slots == nil || *q.Slots > *p.Slots) {
+		p.Slots = q.Slots
+	}
+	p.AgentMS = plus(p.AgentMS, q.AgentMS)
+	if q.Straggler != nil && (p.Straggler == nil || q.Straggler.WaitedMS > p.Straggler.WaitedMS) {
+		p.Straggler = q.Straggler
+	}
+	if q.WhatIf != nil {
+		if p.WhatIf == nil {
+			p.WhatIf = new(WhatIf)
+		}
+		p.WhatIf.UnlimitedSlotsMS += q.WhatIf.UnlimitedSlotsMS
+		p.WhatIf.StragglerAtMedianMS += q.WhatIf.StragglerAtMedianMS
+	}
 	p.Tokens = plus(p.Tokens, q.Tokens)
 	p.InputTokens = plus(p.InputTokens, q.InputTokens)
 	p.OutputTokens = plus(p.OutputTokens, q.OutputTokens)

@@ -16,7 +16,7 @@ const maxFailedCalls = 200
 
 // Summarize makes the summary of a state. It depends on nothing else.
 func Summarize(state *run.State) Summary {
-	info := state.Info()
+	info, agents := state.Info(), crewOf(state)
 	s := Summary{
 		Schema:       telemetry.SchemaVersion,
 		RunID:        info.RunID,
@@ -30,7 +30,7 @@ func Summarize(state *run.State) Summary {
 		SourceFrom:   info.SourceFrom,
 		OuterRunID:   info.OuterRunID,
 		TotalWallMS:  max(0, info.WallMS),
-		Phases:       phasesOf(state, info.StartMS),
+		Phases:       phasesOf(state, agents, info.StartMS),
 		Totals:       totalsOf(state),
 		Agents:       []Agent{},
 		CriticalPath: []Step{},
@@ -38,6 +38,7 @@ func Summarize(state *run.State) Summary {
 		Errors:       []Failure{},
 		Warnings:     []Warning{},
 		Survivors:    append([]string{}, info.Survivors...),
+		Sources:      append([]run.Capture{}, state.Sources()...),
 	}
 	if info.StartMS > 0 {
 		s.StartedAt = time.UnixMilli(info.StartMS).UTC().Format("2006-01-02T15:04:05.000Z")
@@ -48,10 +49,11 @@ func Summarize(state *run.State) Summary {
 			AtMS: since(info.StartMS, info.EndMS), Message: info.Error,
 		})
 	}
-	last := s.spans(state, info.StartMS)
+	last := s.spans(state, agents, info.StartMS)
 	if s.TotalWallMS == 0 && info.EndMS == 0 && info.StartMS > 0 {
 		s.TotalWallMS = max(0, last-info.StartMS)
 	}
+	s.Work.MeanParallel = mean(s.Work.AgentMS, s.TotalWallMS)
 	for _, piece := range state.CriticalPath() {
 		s.CriticalPath = append(s.CriticalPath, Step{
 			SpanID: piece.SpanID, Name: piece.Name, Kind: piece.Kind, Phase: piece.Phase, Agent: piece.Agent,
@@ -76,12 +78,22 @@ func Summarize(state *run.State) Summary {
 
 // spans adds the agents and what failed, and gives the latest time that a span
 // tells of.
-func (s *Summary) spans(state *run.State, startMS int64) (last int64) {
-	calls := 0
+func (s *Summary) spans(state *run.State, agents *crew, startMS int64) (last int64) {
+	failedCalls := 0
+	var llm calls
+	defer func() {
+		llm.work.AgentMS = agents.total
+		s.Work, s.Models = &llm.work, llm.list()
+	}()
 	for span := range state.Spans() {
 		last = max(last, span.StartMS, span.EndMS)
+		llm.add(&span)
 		if span.IsAgent {
-			s.Agents = append(s.Agents, agentOf(&span, startMS))
+			agent := agentOf(&span, startMS)
+			if ms, known := agents.idle(&span); known {
+				agent.IdleMS = &ms
+			}
+			s.Agents = append(s.Agents, agent)
 		}
 		switch {
 		case span.State == run.Failed && span.Kind != telemetry.KindProcess:
@@ -90,7 +102,7 @@ func (s *Summary) spans(state *run.State, startMS int64) (last int64) {
 			continue
 		}
 		if span.Kind == telemetry.KindTool || span.Kind == telemetry.KindLLM {
-			if calls++; calls > maxFailedCalls {
+			if failedCalls++; failedCalls > maxFailedCalls {
 				continue
 			}
 		}

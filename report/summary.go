@@ -38,6 +38,13 @@ type Summary struct {
 	TotalWallMS int64  `json:"total_wall_ms"`
 	Phases      Phases `json:"phases"`
 	Totals      Totals `json:"totals"`
+	// Work is where the time went; null in a summary of an obsrun that did not tell.
+	Work *Work `json:"work"`
+	// Models are the LLMs that were asked, the one with most tokens first.
+	Models []Model `json:"models"`
+	// CostEstimate is what the LLM calls would cost by a table of prices. It is in no
+	// run_summary.json: a report has it that was asked for with prices.
+	CostEstimate *Estimate `json:"cost_estimate,omitempty"`
 	// Agents are all agents that were known, in order of appearance.
 	Agents []Agent `json:"agents"`
 	// CriticalPath are the pieces of work that the wall time consists of, in order;
@@ -53,6 +60,9 @@ type Summary struct {
 	Warnings []Warning `json:"warnings"`
 	// Survivors are the processes that the run left behind.
 	Survivors []string `json:"survivors"`
+	// Sources are what came by each source of telemetry, and whether and why it was
+	// on; in a run that was recorded without that, those that told anything.
+	Sources []run.Capture `json:"sources"`
 }
 
 // Usage is what was consumed. Tokens is Input plus Output, Input includes Cached.
@@ -119,6 +129,9 @@ type Agent struct {
 	// WallMS is how long it was at work: all attempts together, as in Usage. An
 	// attempt that is under way counts 0, one that was lost up to the run's end.
 	WallMS int64 `json:"wall_ms"`
+	// IdleMS is how much of that nothing below it was open: no call, tool or agent of
+	// its own. Null where nothing below it is known.
+	IdleMS *int64 `json:"idle_ms"`
 	Usage
 	Attempts int64  `json:"attempts"`
 	Error    string `json:"error,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ func Brief(w io.Writer, s Summary, opt TextOptions) error {
 		p.phaseBars(&s)
 	}
 	p.totals(&s)
+	p.came(&s)
 	problems := s.problems()
 	for i, problem := range problems {
 		if i == briefProblems {
@@ -44,9 +46,17 @@ func Text(w io.Writer, s Summary, opt TextOptions) error {
 	p.verdict(&s)
 	p.facts(&s)
 	p.totals(&s)
+	if estimate := s.estimated(); estimate != nil {
+		p.paragraph(estimate.text(), fragment{"estimated  ", faint})
+	}
+	if len(s.Sources) > 0 {
+		p.text("")
+		p.sources(&s)
+	}
 	if len(s.Phases) > 0 {
 		p.text("")
 		p.phases(&s)
+		p.stragglers(&s)
 	}
 	if len(s.Agents) > 0 {
 		p.text("")
@@ -146,17 +156,21 @@ func shellWords(words []string) string {
 
 const shellSafe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-"
 
-// totals are one or two lines of numbers, exact.
+// totals are a few lines of numbers, exact.
 func (p *printer) totals(s *Summary) {
 	t := &s.Totals
-	if t.AgentsSpawned == 0 && t.TotalTokens == 0 && t.TotalToolUses == 0 && len(s.Phases) == 0 && len(s.Agents) == 0 {
-		p.text("no agents, phases or tokens were reported")
+	if !s.captured() {
+		p.nothing(s)
 		return
 	}
 	parts := []fragment{{some(t.AgentsSpawned, "agent"), ""}}
 	add := func(text string, s style) { parts = append(parts, fragment{", ", ""}, fragment{text, s}) }
 	if t.PeakParallelAgents > 1 {
-		add(count(t.PeakParallelAgents)+" at once", "")
+		atOnce := count(t.PeakParallelAgents) + " at once"
+		if s.Work != nil && s.Work.MeanParallel > 0 {
+			atOnce += fmt.Sprintf(" (%.1f on average)", s.Work.MeanParallel)
+		}
+		add(atOnce, "")
 	}
 	add(some(t.TotalTokens, "token"), "")
 	add(some(t.TotalToolUses, "tool use"), "")
@@ -186,11 +200,14 @@ func (p *printer) totals(s *Summary) {
 	if t.RejectedEvents > 0 {
 		add(some(t.RejectedEvents, "rejected event")+" (rejected.jsonl)", yellow)
 	}
-	if t.LLMCallsWithUsage < t.LLMCalls {
-		add(fmt.Sprintf("tokens are at least: %s of %s told theirs",
-			count(t.LLMCallsWithUsage), some(t.LLMCalls, "LLM call")), yellow)
-	}
 	p.wrap(parts)
+	if line := s.usageLine(); line != "" {
+		mark := style("")
+		if t.LLMCallsWithUsage < t.LLMCalls {
+			mark = yellow
+		}
+		p.line(fragment{line, mark})
+	}
 }
 
 // wrap writes pieces that are separated by ", " on as many lines as they need.
@@ -271,6 +288,7 @@ func (p *printer) phases(s *Summary) {
 		{head: "SHARE", right: true, keep: 1},
 		{head: "AGENTS", right: true, keep: 6},
 		{head: "AT ONCE", right: true, keep: 2},
+		{head: "MEAN", right: true, keep: 0},
 		{head: "TOKENS", right: true, keep: 7},
 		{head: "TOOL USES", right: true, keep: 5},
 		{head: "ERRORS", right: true, keep: 4},
@@ -282,7 +300,7 @@ func (p *printer) phases(s *Summary) {
 			share = fmt.Sprintf("%.0f%%", 100*float64(ph.WallMS)/float64(s.TotalWallMS))
 		}
 		t.row(fragment{indent + ph.Name, phaseStyle(ph)}, fragment{duration(ph.WallMS), ""}, fragment{share, ""},
-			fragment{count(ph.Agents), ""}, fragment{count(ph.MaxParallel), ""}, fragment{count(ph.Tokens), ""},
+			fragment{count(ph.Agents), ""}, fragment{ph.atOnce(), ""}, fragment{ph.meanText(), ""}, fragment{count(ph.Tokens), ""},
 			fragment{count(ph.ToolUses), ""}, fragment{count(ph.Errors), ""}, fragment{count(ph.Stalls), ""})
 	}
 	for i := range s.Phases {
@@ -295,6 +313,10 @@ func (p *printer) phases(s *Summary) {
 }
 
 func (p *printer) agents(s *Summary) {
+	idle := "" // nothing is known of most runs
+	if slices.ContainsFunc(s.Agents, func(a Agent) bool { return a.IdleMS != nil }) {
+		idle = "IDLE"
+	}
 	t := table{columns: []column{
 		{head: "AGENT", flex: true, keep: 9},
 		{head: "KIND", flex: true, keep: 1},
@@ -302,6 +324,7 @@ func (p *printer) agents(s *Summary) {
 		{head: "STATUS", keep: 7},
 		{head: "START", right: true, keep: 2},
 		{head: "WALL", right: true, keep: 8},
+		{head: idle, right: true, keep: 0},
 		{head: "TOKENS", right: true, keep: 6},
 		{head: "TOOL USES", right: true, keep: 5},
 	}}
@@ -319,12 +342,21 @@ func (p *printer) agents(s *Summary) {
 			status += fmt.Sprintf(" x%d", a.Attempts)
 		}
 		t.row(fragment{a.Name, ""}, fragment{a.Kind, faint}, fragment{a.Phase, ""}, fragment{status, statusStyle(a.Status)},
-			fragment{start, faint}, fragment{duration(a.WallMS), ""}, fragment{count(a.Tokens), ""}, fragment{count(a.ToolUses), ""})
+			fragment{start, faint}, fragment{duration(a.WallMS), ""}, fragment{a.idleText(), ""}, fragment{count(a.Tokens), ""}, fragment{count(a.ToolUses), ""})
 	}
 	p.table(t)
 	if len(s.Agents) > textRows {
 		p.more(len(s.Agents) - textRows)
 	}
+}
+
+// idleText is how long nothing below the agent was open, empty where that is not
+// known.
+func (a *Agent) idleText() string {
+	if a.IdleMS == nil {
+		return ""
+	}
+	return duration(*a.IdleMS)
 }
 
 func (p *printer) criticalPath(s *Summary) {
