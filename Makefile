@@ -5,7 +5,7 @@ CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOTESTSUM   = gotest.tools/gotestsum@v1.13.0
 
-.PHONY: help build demo test check go-test page-test client-test tools golden fuzz bench clean
+.PHONY: help build demo test check go-test page-test client-test tools golden fuzz bench budgets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: ## play the EigenDA profile
 
 test: tools check page-test client-test go-test ## all checks and tests; installs what they need first
 
-tools: ## what the tests need: Chromium, Node.js and Python from the system's packages
+tools: ## what the tests need: Chromium, Node.js, Python, an OpenTelemetry Collector, DuckDB
 	@sh .ci/tools
 
 check: ## formatting, vet, staticcheck, tidiness of go.mod
@@ -39,7 +39,7 @@ go-test: ## go test with the race detector, the browser test included
 	@echo "--- go test"; $(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -race -shuffle=on -timeout 8m ./...
 
 golden: ## rewrite the golden files; look at the difference before you commit it
-	$(GO) test ./report ./instrument/... ./cmd/obsrun -update
+	$(GO) test ./report ./report/export ./instrument/... ./cmd/obsrun -update
 
 fuzz: ## each fuzz target for 20 s
 	@for pkg in $$($(GO) list ./...); do \
@@ -49,6 +49,9 @@ fuzz: ## each fuzz target for 20 s
 
 bench: ## what an event costs
 	$(GO) test -run '^$$' -bench . -benchmem ./instrument/...
+
+budgets: ## what the dashboard costs with 35 to 100,000 spans: load, frames, heap
+	$(GO) test ./cmd/obsrun -run '^TestBudgets$$' -budgets -v
 
 clean: ## what building and running left here
 	rm -rf obsrun logs

@@ -281,7 +281,7 @@ func browseStates(t *testing.T, b *chromium) {
 		await(p, state, fmt.Sprintf(`probe.state(%q)`, state))
 		await(p, state, fmt.Sprintf(`probe.row(%q).querySelector("svg").dataset.state`, state))
 	}
-	shapes := `new Set([...document.querySelectorAll("#rows .agent svg")].map((g) => g.innerHTML)).size`
+	shapes := `new Set([...document.querySelectorAll("#rows .agent svg.gl")].map((g) => g.innerHTML)).size`
 	assert.Equal(t, 6, look[int](p, shapes))
 	words := look[[]string](p, `[...document.querySelectorAll("#rows .lane")].map((l) => l.getAttribute("aria-label").split(",")[0])`)
 	assert.Equal(t, []string{"done", "failed", "cancelled", "stalled", "running", "queued"}, words)

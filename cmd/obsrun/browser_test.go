@@ -65,7 +65,25 @@ func TestBrowser(t *testing.T) {
 		{"keyboard", browseKeyboard},
 		{"find and hide", browseFindAndHide},
 		{"follow", browseFollow},
+		{"own log", browseOwnLog},
+		{"no log", browseNoLog},
+		{"source", browseSource},
+		{"trackers", browseTrackers},
+		{"lanes", browseLanes},
+		{"area", browseArea},
+		{"machine", browseMachine},
+		{"hostile log", browseHostileLog},
+		{"leak", browseLeak},
+		{"terminal", browseTerminal},
+		{"terminal live", browseTerminalLive},
+		{"terminal kept", browseTerminalKept},
+		{"no terminal", browseNoTerminal},
+		{"skip idle", browseSkipIdle},
+		{"snapshot files", browseSnapshotFiles},
+		{"every state", browseEveryState},
 		{"many spans", browseManySpans},
+		{"runs", browseRuns},
+		{"snapshot", browseSnapshot},
 		{"picture", browsePicture},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, b) })
@@ -180,8 +198,14 @@ func (b *chromium) open(t *testing.T, s *stage, prepare ...chromedp.Action[chrom
 // tab opens an empty one.
 func (b *chromium) tab(t *testing.T, s *stage) *tab {
 	t.Helper()
+	return b.tabAt(t, s.server.Base()+"/")
+}
+
+// tabAt opens an empty one that may ask for what begins with origin.
+func (b *chromium) tabAt(t *testing.T, origin string) *tab {
+	t.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
-	p := &tab{t: t, ctx: ctx, origins: []string{s.server.Base() + "/"}}
+	p := &tab{t: t, ctx: ctx, origins: []string{origin}}
 	t.Cleanup(func() {
 		p.dump()
 		if !t.Failed() {
@@ -293,18 +317,24 @@ func (p *tab) froms() []int64 {
 // look evaluates an expression in the page.
 func look[T any](p *tab, expression string) T {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	value, err := glance[T](p, expression)
 	require.NoError(p.t, err, expression)
 	return value
+}
+
+func glance[T any](p *tab, expression string) (T, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 }
 
 // await looks until the page says what is wanted.
 func await[T comparable](p *tab, want T, expression string) {
 	p.t.Helper()
 	var got T
-	if !pollPage(func() bool { got = look[T](p, expression); return got == want }) {
+	var err error // a page that is just being left answers nothing
+	if !pollPage(func() bool { got, err = glance[T](p, expression); return err == nil && got == want }) {
+		require.NoError(p.t, err, expression)
 		require.Equal(p.t, want, got, expression)
 	}
 }

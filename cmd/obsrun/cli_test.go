@@ -183,7 +183,7 @@ func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
 
 // TestHelp holds what --help says to testdata/help.
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"obsrun", "report", "serve", "list", "emit", "span", "demo"} {
+	for _, name := range []string{"obsrun", "report", "serve", "list", "export", "prune", "schema", "emit", "span", "doctor", "demo"} {
 		t.Run(name, func(t *testing.T) {
 			args := []string{name, "--help"}
 			if name == "obsrun" {

@@ -19,7 +19,7 @@ const defaultsFile = "obsrun.yaml"
 
 // unsafeKeys can not be set by the file: it may have come with somebody's
 // checkout, and these open the run to others.
-var unsafeKeys = []string{"listen", "allow-host", "insecure", "tls-cert", "tls-key", "gateway", "gateway-upstream"}
+var unsafeKeys = []string{"listen", "allow-host", "insecure", "tls-cert", "tls-key", "gateway", "gateway-upstream", "otlp-export", "otlp-export-headers"}
 
 // applyFile sets what neither a flag nor the environment has set from obsrun.yaml.
 func applyFile(c *cli.Context) error {

@@ -11,7 +11,7 @@ import (
 // environment is what the child sees: ours, without what is only for obsrun, and
 // with where to send telemetry.
 func (s *session) environment() []string {
-	drop := append(twins(), "OBSRUN_SOCKET", "OBSRUN_RUN_ID", "OBSRUN_RUN_DIR", "OBSRUN_PARENT_SPAN", "OBSRUN_URL", "TRACEPARENT", "TRACESTATE")
+	drop := notForChild()
 	env := make([]string, 0, len(s.w.env)+len(drop))
 	for _, entry := range s.w.env {
 		if key, _, _ := strings.Cut(entry, "="); !slices.Contains(drop, key) {
@@ -34,6 +34,25 @@ func (s *session) environment() []string {
 	client.RunID = s.dir.RunID
 	root := instrument.Current(instrument.NewContext(context.Background(), client))
 	return append(append(env, "OBSRUN_SOCKET="+s.socket.Path), root.Env()...)
+}
+
+// notForChild are the variables that the child does not see as obsrun does.
+func notForChild() []string {
+	return append(twins(), "OBSRUN_SOCKET", "OBSRUN_RUN_ID", "OBSRUN_RUN_DIR", "OBSRUN_PARENT_SPAN", "OBSRUN_URL", "TRACEPARENT", "TRACESTATE")
+}
+
+// ownVariables are those that environment sets by itself, as doctor shows them. The
+// socket's come with the socket.
+var ownVariables = []struct {
+	name, value, why string
+	socket           bool
+}{
+	{"OBSRUN_RUN_ID", "RUN_ID", "the run's id", false},
+	{"OBSRUN_RUN_DIR", "RUN_DIR", "the run's directory", false},
+	{"OBSRUN_URL", "URL", "the dashboard, empty where it is off", false},
+	{"OBSRUN_SOCKET", "SOCKET_PATH", "the telemetry socket, for programs that know obsrun", true},
+	{"OBSRUN_PARENT_SPAN", "SPAN_ID", "the span under which spans belong", true},
+	{"TRACEPARENT", "TRACE_CONTEXT", "the same span, for OpenTelemetry", true},
 }
 
 // withVariables sets variables, each in the place of all of its name: a program

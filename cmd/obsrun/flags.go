@@ -51,7 +51,7 @@ func serveFlags() []cli.Flag {
 }
 
 func runFlags() []cli.Flag {
-	return append(serveFlags(),
+	return append(append(serveFlags(), exportFlags()...),
 		stringFlag("name", "", "first part of the run id (default: from COMMAND)"),
 		stringFlag("source-repo", "", "`URL` of what the run is about"),
 		stringFlag("source-commit", "", "`SHA` of what the run is about"),
@@ -110,6 +110,7 @@ type options struct {
 	noPTY, record, quiet     bool
 	off                      []string // sources
 	gateway                  *gatewayOptions
+	export                   *exportOptions
 	command                  []string
 	shown                    []string // the command as people are shown it; nil: as it is
 }
@@ -207,6 +208,9 @@ func runOptions(c *cli.Context, w world) (options, error) {
 		case state == "off":
 			o.off = append(o.off, name)
 		}
+	}
+	if o.export, err = parseExport(c); err != nil {
+		return o, err
 	}
 	o.gateway, err = parseGateway(c, w)
 	return o, err

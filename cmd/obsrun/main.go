@@ -111,11 +111,12 @@ func newApp(w world, command []string, dashes bool) *cli.App {
 	app := &cli.App{
 		Name:      "obsrun",
 		Usage:     "make a run of many agents visible",
-		UsageText: "obsrun [flags] -- COMMAND [ARG...]\nobsrun report|serve|list|emit|span|demo [flags] ...",
+		UsageText: "obsrun [flags] -- COMMAND [ARG...]\nobsrun report|serve|export|list|prune|schema|emit|span|doctor|demo [flags] ...",
 		Version:   version,
 		Flags:     runFlags(),
 		Commands: []*cli.Command{
-			reportCommand(w), serveCommand(w), listCommand(w), emitCommand(w), spanCommand(w, command, dashes), demoCommand(w), actCommand(w),
+			reportCommand(w), serveCommand(w), exportCommand(w), listCommand(w), pruneCommand(w), schemaCommand(w), emitCommand(w), spanCommand(w, command, dashes),
+			doctorCommand(w, command, dashes), demoCommand(w), actCommand(w),
 		},
 		Action: func(c *cli.Context) error {
 			switch {
@@ -159,7 +160,7 @@ func arrange(app *cli.App, args []string, dashes bool) ([]string, error) {
 		arg := args[i]
 		if len(arg) < 2 || arg[0] != '-' {
 			if sub := commandNamed(app, arg); sub != nil && command == "" && len(operands) == 0 {
-				if dashes && sub.Name != "span" {
+				if dashes && sub.Name != "span" && sub.Name != "doctor" {
 					return nil, usagef("%s runs no COMMAND, there is nothing to stand behind --; to run a program called so, write: obsrun -- %s", arg, arg)
 				}
 				for _, given := range flags {

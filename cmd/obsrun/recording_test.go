@@ -191,7 +191,7 @@ func TestRecordedOrchestratorSwitchedOff(t *testing.T) {
 	log, err := filepath.Abs(recordedLog)
 	require.NoError(t, err)
 	dir := t.TempDir()
-	_, stderr, status := obsrun(t, dir, "--source", "tool_calls=off", "--", "player", log, "0")
+	_, stderr, status := obsrun(t, dir, "--source", "tool_calls=off", "--source", "process=off", "--", "player", log, "0")
 	require.Zero(t, status, stderr)
 	loaded, err := run.Load(filepath.Join(dir, "logs", "latest"))
 	require.NoError(t, err)

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/obsrun/obsrun/instrument/run"
 	"github.com/obsrun/obsrun/instrument/telemetry"
 	"github.com/obsrun/obsrun/report"
+	"github.com/obsrun/obsrun/report/export"
 	"github.com/obsrun/obsrun/serve"
 	"github.com/obsrun/obsrun/supervisor"
 	"github.com/obsrun/obsrun/ui"
@@ -34,11 +36,14 @@ type session struct {
 	signal   os.Signal // the first that interrupted the run
 	sources
 	server  *serve.Server
+	export  *export.Live
 	subject chan struct{} // closed when the work tree was looked at
 	unwatch func()        // stops the watchdog
 	process *supervisor.Process
-	stalled chan struct{} // closed when a stall ended the run
-	faults  []string      // told at the end
+	// processes are those of the child.
+	processes *supervisor.Processes
+	stalled   chan struct{} // closed when a stall ended the run
+	faults    []string      // told at the end
 }
 
 // runCommand starts COMMAND, supervises and records it, shows it, sums it up.
@@ -83,6 +88,7 @@ func prepare(ctx context.Context, w world, opt options) (*session, error) {
 		return nil, s.finish(ctx, supervisor.Exit{}, &supervisor.StartError{Status: exitFailure, Err: err})
 	}
 	s.listen()
+	s.startExport()
 	s.record()
 	s.writeManifest()
 	return s, nil
@@ -206,15 +212,26 @@ func (s *session) start() error {
 		return err
 	}
 	s.process = process
+	s.follow()
 	s.watch()
 	return nil
+}
+
+// follow starts recording the child's processes.
+func (s *session) follow() {
+	if slices.Contains(s.opt.off, telemetry.SourceProcess) {
+		return
+	}
+	s.processes = supervisor.FollowProcesses(supervisor.ProcessConfig{
+		PID: s.process.PID(), Args: s.opt.shown, Root: s.recorder.RootID(), Record: s.recorder.Record, Mask: maskSecrets,
+	})
 }
 
 // watch starts the watchdog.
 func (s *session) watch() {
 	config := supervisor.WatchConfig{
 		Limits: s.opt.stall, Feed: s.recorder.Feed(), Elapsed: s.recorder.Elapsed, Record: s.recorder.Record,
-		PID: s.process.PID(), OnStall: s.onStall,
+		PID: s.process.PID(), Processes: s.processes, OnStall: s.onStall,
 	}
 	if !s.opt.noPTY {
 		config.LastOutput, config.LastInput = s.process.LastOutput, s.process.LastInput
@@ -263,6 +280,9 @@ func (s *session) finish(ctx context.Context, exit supervisor.Exit, startErr err
 	if s.unwatch != nil {
 		s.unwatch()
 	}
+	if s.processes != nil {
+		s.processes.Close(exit)
+	}
 	<-s.subject
 	s.closeCast()
 
@@ -272,6 +292,7 @@ func (s *session) finish(ctx context.Context, exit supervisor.Exit, startErr err
 	}
 	summary := s.writeSummary()
 	_ = s.dir.Close() // the run is over: what reads it now reads a finished one
+	s.closeExport(ctx, exit.Interrupted)
 	if s.server != nil {
 		s.server.Settle(ctx)
 	}

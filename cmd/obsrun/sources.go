@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,15 +13,13 @@ import (
 	"github.com/obsrun/obsrun/instrument/receiver"
 	"github.com/obsrun/obsrun/instrument/receiver/gateway"
 	"github.com/obsrun/obsrun/instrument/receiver/otlp"
+	"github.com/obsrun/obsrun/instrument/run"
 	"github.com/obsrun/obsrun/instrument/telemetry"
 	"github.com/obsrun/obsrun/serve"
 )
 
 // switchable are the sources that --source can switch off.
-var switchable = []string{telemetry.SourceToolCalls, telemetry.SourceBurr, telemetry.SourceOTLP}
-
-// defaultCollector is where an exporter sends that nobody configured.
-const defaultCollector = "http://localhost:4318"
+var switchable = []string{telemetry.SourceToolCalls, telemetry.SourceBurr, telemetry.SourceOTLP, telemetry.SourceProcess}
 
 // sources are the receivers of a run. One that could not be had is nil: the run
 // goes on without it.
@@ -30,6 +29,22 @@ type sources struct {
 	plan    otlp.Plan
 	gateway *gateway.Gateway
 	closing []func(context.Context) error // in this order
+	failed  map[string]error              // those that could not be had
+}
+
+// lack takes note that a source could not be had.
+func (s *session) lack(source string, err error) {
+	if s.failed == nil {
+		s.failed = make(map[string]error)
+	}
+	s.failed[source] = err
+	s.fault(err)
+}
+
+// scene is what decides which sources can tell of this run.
+func (s *session) scene() *scene {
+	dir, _ := os.Getwd()
+	return &scene{env: s.w.env, dir: dir, opt: &s.opt, plan: s.plan, failed: s.failed}
 }
 
 // listen opens the sources that do not depend on the dashboard's server. What
@@ -41,13 +56,13 @@ func (s *session) listen() {
 	}
 	socket, err := receiver.ListenSocket(record, s.recorder.Sync)
 	if err != nil {
-		s.fault(err)
+		s.lack(telemetry.SourceSocket, err)
 	} else {
 		s.socket = socket
 		s.closing = append(s.closing, socket.Close)
 	}
 	if !slices.Contains(s.opt.off, telemetry.SourceToolCalls) {
-		s.closing = append(s.closing, receiver.FollowToolCalls(record, time.Local, s.toolCallPaths()...).Close)
+		s.closing = append(s.closing, receiver.FollowToolCalls(record, time.Local, toolCallPaths(s.dir.Path, s.opt.logDir)...).Close)
 	}
 	if home := lookup(s.w.env, "HOME"); home != "" && !slices.Contains(s.opt.off, telemetry.SourceBurr) {
 		s.closing = append(s.closing, receiver.FollowBurr(record, time.Local, home).Close)
@@ -55,13 +70,48 @@ func (s *session) listen() {
 	if s.otlp != nil {
 		s.closing = append(s.closing, func(ctx context.Context) error { s.otlp.Close(ctx); return nil })
 	}
+	s.tellSources(s.scene().sources())
+}
+
+// tellSources records, in the attrs of the root span, which sources the run
+// listens to and why.
+func (s *session) tellSources(list []run.Capture) {
+	type plan struct {
+		On   bool   `json:"on"`
+		Why  string `json:"why"`
+		Hint string `json:"hint,omitempty"`
+	}
+	sources := make(map[string]plan)
+	for _, c := range list {
+		sources[c.Source] = plan{c.On, c.Why, c.Hint}
+	}
+	_ = s.recorder.Record(telemetry.Event{
+		Type: telemetry.SpanUpdate, SpanID: s.recorder.RootID(), Source: telemetry.SourceObsrun,
+		Attrs: telemetry.Attrs(map[string]any{"sources": sources}),
+	})
+}
+
+// explainSilence records the likely reasons why a source told nothing.
+func (s *session) explainSilence() {
+	var came []run.Capture
+	s.recorder.Feed().View(func(state *run.State) { came = state.Sources() })
+	scene := s.scene()
+	hints := scene.hints(came)
+	if len(hints) == 0 {
+		return
+	}
+	list := scene.sources()
+	for i := range list {
+		list[i].Hint = hints[list[i].Source]
+	}
+	s.tellSources(list)
 }
 
 // toolCallPaths are where an orchestrator may write its tool_calls.jsonl: into
 // its run's directory, or into logs/latest because it always did.
-func (s *session) toolCallPaths() []string {
+func toolCallPaths(runDir, logDir string) []string {
 	var paths []string
-	for _, dir := range []string{s.dir.Path, filepath.Join(s.opt.logDir, "latest"), filepath.Join("logs", "latest")} {
+	for _, dir := range []string{runDir, filepath.Join(logDir, "latest"), filepath.Join("logs", "latest")} {
 		if path := absolute(filepath.Join(dir, "tool_calls.jsonl")); !slices.Contains(paths, path) {
 			paths = append(paths, path)
 		}
@@ -88,11 +138,9 @@ func (s *session) openOTLP(ctx context.Context, base, token string) {
 	if slices.Contains(s.opt.off, telemetry.SourceOTLP) {
 		return
 	}
-	collector := ""
-	if otlp.Answers(ctx, defaultCollector) {
-		collector = defaultCollector
-	}
-	s.plan = otlp.Environment(s.w.env, otlp.Address{Endpoint: base, Token: token, RunID: s.dir.RunID}, collector)
+	s.plan = planExport(ctx, s.w.env, otlp.Address{
+		Endpoint: base, Token: token, RunID: s.dir.RunID, Certificate: s.opt.tlsCert,
+	})
 	for _, note := range s.plan.Notes {
 		s.recorder.Note("info", note)
 	}
@@ -101,6 +149,15 @@ func (s *session) openOTLP(ctx context.Context, base, token string) {
 		s.fault(err)
 	}
 	s.otlp = otlp.New(s.recorder.Record, tee)
+}
+
+// planExport plans what the child must see to export to the address.
+func planExport(ctx context.Context, env []string, at otlp.Address) otlp.Plan {
+	collector := ""
+	if otlp.Answers(ctx, otlp.DefaultCollector) {
+		collector = otlp.DefaultCollector
+	}
+	return otlp.Environment(env, at, collector)
 }
 
 // gatewayOptions are what --gateway and its companions say.
@@ -112,10 +169,10 @@ type gatewayOptions struct {
 func (s *session) openGateway() {
 	g, err := gateway.Listen(gateway.Config{
 		Record: s.recorder.Record, Upstreams: s.opt.gateway.upstreams, NamePatterns: s.opt.gateway.patterns,
-		RootSpan: s.recorder.RootID(),
+		RootSpan: s.recorder.RootID(), TraceID: s.traceID(),
 	})
 	if err != nil {
-		s.fault(err)
+		s.lack(telemetry.SourceGateway, err)
 		return
 	}
 	if dir, err := os.Getwd(); err == nil {
@@ -127,11 +184,27 @@ func (s *session) openGateway() {
 	s.closing = append(s.closing, g.Close)
 }
 
+// traceID is that of the run's own trace where the program's spans arrive, else
+// empty.
+func (s *session) traceID() string {
+	if s.otlp == nil {
+		return ""
+	}
+	id := telemetry.TraceID(s.dir.RunID)
+	return hex.EncodeToString(id[:])
+}
+
 // closeSources takes what is still on its way, and ends the sources.
 func (s *session) closeSources(ctx context.Context) {
 	for _, end := range s.closing {
 		if err := end(ctx); err != nil {
 			s.fault(err)
 		}
+	}
+	if s.process == nil {
+		return // nothing was started, so nobody was silent
+	}
+	if err := s.recorder.Sync(ctx); err == nil {
+		s.explainSilence()
 	}
 }

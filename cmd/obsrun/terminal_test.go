@@ -141,7 +141,7 @@ func TestTerminal(t *testing.T) {
 	assert.Regexp(t, `\Aobsrun: run sh-\d{8}-[0-9a-f]{6}, dashboard http://127\.0\.0\.1:\d+/\?token=\w+\r\n`+
 		`33 101\r\n`+
 		`sh-\d{8}-[0-9a-f]{6}  ok in [^\r\n]+\r\n`+
-		`(no agents[^\r\n]*\r\n)?files in \S+/logs/sh-\d{8}-[0-9a-f]{6}\r\n\z`, shown)
+		`(?s:nothing was captured: .*obsrun doctor -- sh .*\r\n)files in \S+/logs/sh-\d{8}-[0-9a-f]{6}\r\n\z`, shown)
 	assert.Equal(t, "ok", u.summary().Status)
 	cast, err := os.ReadFile(run.CastPath(filepath.Join(u.dir, "logs", "latest")))
 	require.NoError(t, err)
