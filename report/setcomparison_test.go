@@ -279,10 +279,7 @@ func TestSetComparisonText(t *testing.T) {
 }
 
 func TestSetsAreFinite(t *testing.T) {
-	var odd []int64
-	for _, wall := range []int64{0, 1, maxCount, maxCount, 0, 7} {
-		odd = append(odd, wall)
-	}
+	odd := []int64{0, 1, maxCount, maxCount, 0, 7}
 	for _, c := range []SetComparison{
 		CompareSets(runsOf("a", odd...), runsOf("b", 0, 0, 0, 0)), CompareSets(runsOf("a", 0, 0, 0, 0), runsOf("b", odd...)),
 		CompareSets(RunSet{}, runsOf("b", odd...)),

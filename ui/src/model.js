@@ -36,6 +36,7 @@ export class Model {
     this.root = null;
     this.agents = new Map(); // by id, in order of arrival
     this.others = new Map(); // spans that stand in for rows where nothing is an agent
+    this.processes = new Map(); // and what is left where nothing was told at all
     this.open = new Set(); // ids of open agents
     this.failed = new Map(); // by id
     this.calls = new Map(); // by agent id: Map of its tool and llm spans
@@ -92,6 +93,7 @@ export class Model {
       if (!this.calls.has(span.agent)) this.calls.set(span.agent, new Map());
       this.calls.get(span.agent).set(span.id, span);
     }
+    if (span.kind === "process") this.processes.set(span.id, span);
     const row = span.is_agent ? this.agents : this.others;
     if (old && (old.is_agent !== span.is_agent || span.same_as)) for (const map of [this.others, this.agents]) map.delete(span.id);
     if (span.same_as) { // another span stands for it
@@ -113,7 +115,7 @@ export class Model {
   remove(id) {
     const span = this.spans.get(id);
     if (!span) return;
-    for (const map of [this.spans, this.agents, this.others, this.open, this.failed]) map.delete(id);
+    for (const map of [this.spans, this.agents, this.others, this.processes, this.open, this.failed]) map.delete(id);
     this.calls.get(span.agent)?.delete(id);
     this.shape = ++stamps;
   }
@@ -125,9 +127,10 @@ export class Model {
   }
 
   // rows gives the spans that have rows: the agents; in a run without any, what
-  // else was told, so that a plain command's spans can be seen too.
+  // else was told, so that a plain command's spans can be seen too, or its
+  // processes.
   get rows() {
-    return this.agents.size ? this.agents : this.others;
+    return [this.agents, this.others].find((spans) => spans.size > 0) ?? this.processes;
   }
 
   // ended tells whether the run is over. An interrupted one is not before its end

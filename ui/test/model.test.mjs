@@ -125,3 +125,17 @@ test("the fields used here are those of the server's model", () => {
   for (const thing of made) for (const name of Object.keys(thing)) assert.ok(known.has(name), name);
   assert.ok(START > 0);
 });
+
+test("processes have rows where nothing else was told", () => {
+  const model = new Model();
+  const delta = (rev, spans) => ({ from: rev - 1, rev, run: { run_id: "r", status: "running", start_ms: 1 }, totals: {}, phases: [], spans });
+  const span = (id, kind, more) => ({ id, kind, seq: 1, parent: "root", name: id, state: "running", is_agent: kind === "agent", start_ms: 1, ...more });
+  model.apply({ ...delta(1, [span("root", "run"), span("sh", "process")]), from: 0 });
+  assert.deepEqual([...model.rows.keys()], ["sh"]);
+  const { shape } = model;
+  model.apply(delta(2, [span("work", "task")]));
+  assert.deepEqual([...model.rows.keys()], ["work"]);
+  assert.notEqual(model.shape, shape);
+  model.apply(delta(3, [span("a", "agent")]));
+  assert.deepEqual([...model.rows.keys()], ["a"]);
+});
