@@ -5,7 +5,7 @@ CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOTESTSUM   = gotest.tools/gotestsum@v1.13.0
 
-.PHONY: help build demo test check go-test page-test client-test tools golden fuzz bench budgets clean
+.PHONY: help build demo test check go-test page-test client-test tools golden fuzz bench budgets vendor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ client-test: ## the Python and JavaScript clients
 	@echo "--- javascript client"; node --test --test-reporter=spec instrument/javascript/obsrun.test.mjs
 
 go-test: ## go test with the race detector, the browser test included
-	@echo "--- go test"; $(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -race -shuffle=on -timeout 8m ./...
+	@echo "--- go test"; $(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -race -shuffle=on -timeout 20m ./...
 
 golden: ## rewrite the golden files; look at the difference before you commit it
 	$(GO) test ./report ./report/export ./instrument/... ./cmd/obsrun -update
@@ -52,6 +52,9 @@ bench: ## what an event costs
 
 budgets: ## what the dashboard costs with 35 to 100,000 spans: load, frames, heap
 	$(GO) test ./cmd/obsrun -run '^TestBudgets$$' -budgets -v
+
+vendor: ## make the page's libraries again from the npm registry
+	sh ui/vendor/refresh
 
 clean: ## what building and running left here
 	rm -rf obsrun logs

@@ -7,7 +7,7 @@ import (
 )
 
 // The times that the end of a run gives a page: to open its stream, and to ask
-// for a file once it was sent the last state.
+// for a file once it was sent the last state, or another file.
 const (
 	pageGrace = time.Second
 	askGrace  = 200 * time.Millisecond
@@ -38,6 +38,16 @@ func (a *audience) enter() (leave func()) {
 		a.busy--
 		a.mu.Unlock()
 	})
+}
+
+// ask is enter for who asks for a file: a page that was sent one may want another,
+// as it does who looked which there are.
+func (a *audience) ask() (done func()) {
+	leave := a.enter()
+	return func() {
+		a.linger(askGrace)
+		leave()
+	}
 }
 
 func (a *audience) linger(grace time.Duration) {

@@ -34,6 +34,7 @@ const filesPath = "/files"
 
 // listFiles tells the size in bytes of each file that is served, by name.
 func (v *view) listFiles(w http.ResponseWriter, _ *http.Request) {
+	defer v.audience.ask()()
 	sizes := make(map[string]int64)
 	for _, file := range files {
 		opened, err := openRegular(v.dir, file.name)
@@ -53,7 +54,7 @@ func (v *view) listFiles(w http.ResponseWriter, _ *http.Request) {
 // no date: a growing file changes more often than the seconds of one tell.
 func (v *view) serveFile(file runFile) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		defer v.audience.enter()()
+		defer v.audience.ask()()
 		opened, err := openRegular(v.dir, file.name)
 		if err != nil {
 			refuseFile(w, file, err)

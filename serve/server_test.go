@@ -305,6 +305,23 @@ func TestSettleLingers(t *testing.T) {
 	})
 }
 
+// So has one that looked which files there are, or got one of them.
+func TestSettleLingersAfterFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec, dir := record(t)
+		finish(t, rec)
+		v := newView(config(rec, dir), nil, "", func(error) {})
+		for path, answer := range map[string]http.HandlerFunc{
+			filesPath: v.listFiles, emulatorPath: v.serveEmulator, "/telemetry.jsonl": v.serveFile(journalFile),
+		} {
+			answer(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
+			began := time.Now()
+			v.audience.settled(t.Context())
+			assert.Equal(t, askGrace, time.Since(began).Round(10*time.Millisecond), path)
+		}
+	})
+}
+
 func TestSettleGivesUp(t *testing.T) {
 	t.Parallel()
 	rec, dir := record(t)

@@ -86,7 +86,7 @@ func serveHealth(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (v *view) serveEmulator(w http.ResponseWriter, r *http.Request) {
-	defer v.audience.enter()()
+	defer v.audience.ask()()
 	script, err := ui.Emulator()
 	if err != nil {
 		v.fault(err)
