@@ -51,7 +51,8 @@ func Summarize(state *run.State) Summary {
 	}
 	last := s.spans(state, agents, info.StartMS)
 	if s.TotalWallMS == 0 && info.EndMS == 0 && info.StartMS > 0 {
-		s.TotalWallMS = max(0, last-info.StartMS)
+		root, _ := state.Span(state.RootID())
+		s.TotalWallMS = max(0, last-info.StartMS, root.HeardMS)
 	}
 	s.Work.MeanParallel = mean(s.Work.AgentMS, s.TotalWallMS)
 	for _, piece := range state.CriticalPath() {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -171,10 +170,12 @@ func writable(dir string) error {
 	case !info.IsDir():
 		return fmt.Errorf("%s is no directory", dir)
 	}
-	const writeAndSearch = 2 | 1
-	if err := syscall.Access(dir, writeAndSearch); err != nil {
-		return fmt.Errorf("%s can not be written: %w", dir, err)
+	// Permissions do not tell all: some file systems take nothing from anybody.
+	trial, err := os.MkdirTemp(dir, ".obsrun-")
+	if err != nil {
+		return fmt.Errorf("%s can not be written: %w", dir, errors.Unwrap(err))
 	}
+	_ = os.Remove(trial)
 	return nil
 }
 

@@ -117,7 +117,7 @@ func momentOf(text string, now time.Time) (time.Time, error) {
 	}
 	age, err := ageOf(text)
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, fmt.Errorf("%w, or a date such as 2026-04-08", err)
 	}
 	return now.Add(-age), nil
 }
@@ -134,5 +134,5 @@ func ageOf(text string) (time.Duration, error) {
 	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
 		return age, nil
 	}
-	return 0, fmt.Errorf("%s: say an age such as 36h, 7d or 2w, or a date such as 2026-04-08", text)
+	return 0, fmt.Errorf("%s: say an age such as 36h, 7d or 2w", text)
 }

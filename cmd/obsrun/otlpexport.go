@@ -120,11 +120,18 @@ func (s *session) closeExport(ctx context.Context, interrupted bool) {
 		return
 	}
 	patience := exportPatience
-	if interrupted || !s.export.Answered() {
+	if interrupted {
 		patience = shortPatience
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	// An endpoint that has refused all it was asked is not there.
+	dead := time.AfterFunc(shortPatience, func() {
+		if !s.export.Answered() {
+			cancel()
+		}
+	})
+	defer dead.Stop()
 	if spans, missing, reason := s.export.Close(ctx); missing > 0 {
 		if reason == "" {
 			reason = "there was no time left"

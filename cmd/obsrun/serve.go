@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -69,7 +71,10 @@ func serveRun(ctx context.Context, w world, opt serving, dir string) error {
 func serveLibrary(ctx context.Context, w world, opt serving, dir string) error {
 	ctx, stop := untilInterrupted(ctx)
 	defer stop()
-	return serveUntil(ctx, w, opt, "runs of "+dir, serve.Config{RunID: "runs", Page: ui.Runs, Library: library(ctx, dir)})
+	return serveUntil(ctx, w, opt, "runs of "+dir, serve.Config{
+		RunID: fmt.Sprintf("runs-%08x", crc32.ChecksumIEEE([]byte(absolute(dir)))), // it names the cookie
+		Page:  ui.Runs, Library: library(ctx, dir),
+	})
 }
 
 // serveUntil serves what cfg shows, called what, until ctx is done.

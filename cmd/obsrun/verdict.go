@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -72,7 +73,7 @@ func (s *session) verdict(ctx context.Context, exit supervisor.Exit, startErr er
 func (s *session) failure() (reason string) {
 	s.recorder.Feed().View(func(state *run.State) {
 		if failed, lost := state.Casualties(); s.opt.failOnError && failed+lost > 0 {
-			reason = fmt.Sprintf("agents in error: %d, lost: %d (--fail-on error)", failed, lost)
+			reason = fmt.Sprintf("agents in error: %d, lost: %d (--fail-on error)%s; see %s", failed, lost, casualties(state), s.dir.Path)
 		}
 		if !s.opt.failOnStall {
 			return
@@ -84,6 +85,35 @@ func (s *session) failure() (reason string) {
 		}
 	})
 	return reason
+}
+
+// casualties names the first few agents that failed or are lost, and why.
+func casualties(state *run.State) string {
+	const most = 3
+	var names []string
+	for span := range state.Spans() {
+		if !span.IsAgent || span.State == run.Done || span.State == run.Cancelled {
+			continue
+		}
+		name := span.Name
+		if span.State != run.Failed {
+			name += " (lost)"
+		} else if span.Error != "" {
+			name += " (" + span.Error + ")"
+		}
+		if names = append(names, clipped(report.Visible(name), 200)); len(names) == most {
+			break
+		}
+	}
+	return ": " + strings.Join(names, ", ")
+}
+
+// clipped bounds a text, in characters.
+func clipped(text string, most int) string {
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
 }
 
 // tell prints what a person should know of the run now that it is over.

@@ -75,7 +75,7 @@ func statusOf(e *telemetry.Event) string {
 		return telemetry.StatusOK
 	case telemetry.StatusCancelled, "canceled", "aborted":
 		return telemetry.StatusCancelled
-	case telemetry.StatusError, "failed", "failure", "fatal", "timeout":
+	case telemetry.StatusError, "err", "failed", "failure", "fatal", "timeout", "crashed", "exception", "panic", "killed":
 		return telemetry.StatusError
 	}
 	if e.Error != "" {

@@ -75,6 +75,7 @@ func TestStates(t *testing.T) {
 		{"error", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"status":"error","error":"x"`)}, Failed},
 		{"error without status", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"error":"x"`)}, Failed},
 		{"error, spelled otherwise", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"status":"FAILED"`)}, Failed},
+		{"error, in another word", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"status":"crashed"`)}, Failed},
 		{"another word with an error", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"status":"bad","error":"x"`)}, Failed},
 		{"another word", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"status":"fine"`)}, Done},
 		{"declared failed after its end", []string{ev(1, "span_start", "a", agent), ev(2, "span_end", "a", `"status":"ok"`), ev(3, "span_end", "a", `"status":"error","error":"x"`)}, Failed},

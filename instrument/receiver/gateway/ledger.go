@@ -356,9 +356,9 @@ func tryAgain(status int) bool {
 // verdict is the status of a call's span, and what went wrong.
 func verdict(d *done) (status, fault string) {
 	switch {
-	case d.cancelled:
+	case d.cancelled && d.status < 400: // one who got an error need not read all of it
 		return telemetry.StatusCancelled, ""
-	case d.failure != "":
+	case d.failure != "" && !d.cancelled:
 		fault = d.failure
 		if d.status != 0 {
 			fault = fmt.Sprintf("HTTP %d, but %s", d.status, d.failure)

@@ -323,6 +323,7 @@ func TestVerdicts(t *testing.T) {
 		{done{status: 529, reply: reply{errorType: "overloaded_error"}}, "error", "HTTP 529 (overloaded_error)"},
 		{done{status: 200, reply: reply{failed: true, errorCode: "server_error"}}, "error", "the answer is an error (server_error)"},
 		{done{status: 200, cancelled: true}, "cancelled", ""},
+		{done{status: 429, cancelled: true, failure: "the answer broke off"}, "error", "HTTP 429"},
 	} {
 		status, fault := verdict(&tt.end)
 		assert.Equal(t, tt.status, status)
