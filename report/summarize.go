@@ -83,8 +83,9 @@ func (s *Summary) spans(state *run.State, agents *crew, startMS int64) (last int
 	failedCalls := 0
 	var llm calls
 	defer func() {
-		llm.work.AgentMS = agents.total
-		s.Work, s.Models = &llm.work, llm.list()
+		sum := llm.sum(s.Totals.LLMCalls)
+		sum.work.AgentMS = agents.total
+		s.Work, s.Models = &sum.work, sum.list()
 	}()
 	for span := range state.Spans() {
 		last = max(last, span.StartMS, span.EndMS)
@@ -97,6 +98,8 @@ func (s *Summary) spans(state *run.State, agents *crew, startMS int64) (last int
 			s.Agents = append(s.Agents, agent)
 		}
 		switch {
+		case span.SameAs != "": // the span that stands for it says so
+			continue
 		case span.State == run.Failed && span.Kind != telemetry.KindProcess:
 		case span.State == run.Lost && span.IsAgent:
 		default:

@@ -79,16 +79,41 @@ func (f *callFacts) rateLimited() bool {
 		strings.HasPrefix(f.ErrorType, "rate_limit") || strings.HasPrefix(f.ErrorCode, "rate_limit") || f.ErrorType == "429"
 }
 
-// calls folds the LLM calls of a run.
+// calls folds the LLM calls of a run. What two sources tell of one agent's calls
+// are the same calls, as run.State has it, so each agent's are those of the source
+// with more tokens.
 type calls struct {
+	told map[teller]*called
+}
+
+type teller struct {
+	agent, source string
+	unattributed  bool
+}
+
+// called is what one source tells of the calls of one agent.
+type called struct {
 	work   Work
 	models map[string]*Model
+	tokens int64
+	calls  int64
 }
 
 func (c *calls) add(span *run.Span) {
 	if span.Kind != telemetry.KindLLM || span.SameAs != "" || span.Attempts == 0 {
 		return
 	}
+	key := teller{span.Agent, span.Source, span.Unattributed}
+	if c.told == nil {
+		c.told = make(map[teller]*called)
+	}
+	if c.told[key] == nil {
+		c.told[key] = &called{models: make(map[string]*Model)}
+	}
+	c.told[key].add(span)
+}
+
+func (c *called) add(span *run.Span) {
 	facts := factsOf(span.Attrs)
 	w := &c.work
 	if span.EndMS != 0 {
@@ -114,27 +139,70 @@ func (c *calls) add(span *run.Span) {
 			w.RateLimitWaitMS += wait
 		}
 	}
-	name := cmp.Or(facts.Answered, facts.Model, span.Name)
-	if c.models == nil {
-		c.models = make(map[string]*Model)
-	}
-	m := c.models[name]
-	if m == nil {
-		m = &Model{Name: name}
-		c.models[name] = m
-	}
-	m.Calls++
+	c.calls++
+	c.tokens = plus(c.tokens, span.Tokens)
+	m := &Model{Name: cmp.Or(facts.Answered, facts.Model, span.Name), Calls: 1,
+		InputTokens: span.Input, OutputTokens: span.Output, CachedTokens: span.Cached, CostUSD: span.CostUSD}
 	if span.Reported {
-		m.WithUsage++
+		m.WithUsage = 1
 	}
-	m.InputTokens = plus(m.InputTokens, span.Input)
-	m.OutputTokens = plus(m.OutputTokens, span.Output)
-	m.CachedTokens = plus(m.CachedTokens, span.Cached)
-	m.CostUSD = finite(m.CostUSD + span.CostUSD)
+	addModel(c.models, m)
+}
+
+func addModel(models map[string]*Model, more *Model) {
+	m := models[more.Name]
+	if m == nil {
+		m = &Model{Name: more.Name}
+		models[more.Name] = m
+	}
+	m.Calls = plus(m.Calls, more.Calls)
+	m.WithUsage = plus(m.WithUsage, more.WithUsage)
+	m.InputTokens = plus(m.InputTokens, more.InputTokens)
+	m.OutputTokens = plus(m.OutputTokens, more.OutputTokens)
+	m.CachedTokens = plus(m.CachedTokens, more.CachedTokens)
+	m.CostUSD = finite(m.CostUSD + more.CostUSD)
+}
+
+// sum decides between the sources, agent by agent. What matches no agent is in it
+// where it is in the run's totals: total is the number of calls in those.
+func (c *calls) sum(total int64) called {
+	best := make(map[teller]teller) // by agent
+	for key, told := range c.told {
+		of := teller{agent: key.agent, unattributed: key.unattributed}
+		other, ok := best[of]
+		if rival := c.told[other]; !ok || cmp.Or(cmp.Compare(told.tokens, rival.tokens), cmp.Compare(told.calls, rival.calls), strings.Compare(other.source, key.source)) > 0 {
+			best[of] = key
+		}
+	}
+	all := called{models: make(map[string]*Model)}
+	for _, unattributed := range []bool{false, true} {
+		if unattributed && all.calls >= total {
+			break
+		}
+		for of, key := range best {
+			if of.unattributed == unattributed {
+				all.join(c.told[key])
+			}
+		}
+	}
+	return all
+}
+
+func (c *called) join(more *called) {
+	w, m := &c.work, &more.work
+	for sum, part := range map[*int64]int64{
+		&w.LLMMS: m.LLMMS, &w.LLMTimed: m.LLMTimed, &w.Retries: m.Retries, &w.RetryMS: m.RetryMS, &w.WaitMS: m.WaitMS,
+		&w.RateLimited: m.RateLimited, &w.RateLimitWaitMS: m.RateLimitWaitMS, &c.calls: more.calls, &c.tokens: more.tokens,
+	} {
+		*sum = plus(*sum, part)
+	}
+	for _, name := range slices.Sorted(maps.Keys(more.models)) {
+		addModel(c.models, more.models[name])
+	}
 }
 
 // list gives the models, the one with most tokens first.
-func (c *calls) list() []Model {
+func (c *called) list() []Model {
 	out := []Model{}
 	for _, name := range slices.Sorted(maps.Keys(c.models)) {
 		out = append(out, *c.models[name])

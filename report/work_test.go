@@ -24,9 +24,9 @@ func TestWork(t *testing.T) {
 		`{"event":"span_end","span_id":"l2","status":"error","duration_ms":200,"attrs":{"status":529,"error_type":"overloaded_error"},"ts":1005.2,"source":"gateway"}`,
 		`{"event":"span_start","span_id":"l2","ts":1005.5,"source":"gateway"}`,
 		`{"event":"span_end","span_id":"l2","status":"ok","duration_ms":500,"attrs":{"status":200},"ts":1006,"source":"gateway"}`,
-		`{"event":"span_start","span_id":"l3","parent":"a","kind":"llm","name":"n","ts":1006,"source":"otlp"}`,
-		`{"event":"span_end","span_id":"l3","duration_ms":1000,"attrs":{"request_attempts":3,"model":5},"tokens":7,"ts":1007,"source":"otlp"}`,
-		`{"event":"span_queued","span_id":"l4","parent":"a","kind":"llm","ts":1006,"source":"otlp"}`,
+		`{"event":"span_start","span_id":"l3","parent":"a","kind":"llm","name":"n","ts":1006,"source":"gateway"}`,
+		`{"event":"span_end","span_id":"l3","duration_ms":1000,"attrs":{"request_attempts":3,"model":5},"tokens":7,"ts":1007,"source":"gateway"}`,
+		`{"event":"span_queued","span_id":"l4","parent":"a","kind":"llm","ts":1006,"source":"gateway"}`,
 		`{"event":"span_end","span_id":"a","ts":1008,"source":"socket"}`,
 		rootEnd)
 	require.Equal(t, &Work{
@@ -51,6 +51,28 @@ func TestWorkOfACallThatTwoSourcesTold(t *testing.T) {
 	require.Equal(t, int64(1), s.Work.LLMTimed)
 	require.Len(t, s.Models, 1)
 	require.Equal(t, int64(1), s.Models[0].Calls)
+}
+
+// Two sources that name no ids tell of the same calls of an agent.
+func TestWorkOfCallsWithoutIDs(t *testing.T) {
+	lines := []string{rootStart, `{"event":"span_start","span_id":"a","kind":"agent","ts":1000,"source":"socket"}`}
+	for i, source := range []string{"gateway", "burr", "gateway", "burr"} {
+		lines = append(lines, fmt.Sprintf(`{"event":"span_end","span_id":"c%d","parent":"a","kind":"llm","name":"m","input_tokens":10,"output_tokens":1,"duration_ms":500,"ts":1001,"source":%q}`, i, source))
+	}
+	s := summaryOf(t, append(lines, rootEnd)...)
+	require.Equal(t, int64(22), s.Totals.TotalTokens)
+	require.Equal(t, []Model{{Name: "m", Calls: 2, WithUsage: 2, InputTokens: 20, OutputTokens: 2}}, s.Models)
+	require.Equal(t, int64(1000), s.Work.LLMMS)
+}
+
+// What matches no agent is work where its tokens are in the totals.
+func TestWorkThatMatchesNoAgent(t *testing.T) {
+	loose := `{"event":"span_end","span_id":"g","kind":"llm","name":"m","tokens":10,"ts":1001,"source":"gateway"}`
+	s := summaryOf(t, rootStart, loose, rootEnd)
+	require.Equal(t, int64(1), s.Models[0].Calls)
+	s = summaryOf(t, rootStart, loose, `{"event":"span_end","span_id":"a","kind":"agent","tokens":10,"ts":1001,"source":"socket"}`, rootEnd)
+	require.Empty(t, s.Models)
+	require.Equal(t, int64(10), s.Totals.TotalTokens)
 }
 
 func TestModelsAreBounded(t *testing.T) {

@@ -22,6 +22,7 @@ var pageSize = int64(os.Getpagesize())
 type procTable struct {
 	dir  int // /proc; -1: not open
 	kept map[int]keptFile
+	most int // files that are kept open
 	look int
 	name []byte
 	buf  [2048]byte
@@ -29,11 +30,20 @@ type procTable struct {
 
 type keptFile struct{ fd, look int }
 
-// maxKept bounds the files that are kept open.
+// maxKept bounds the files that are kept open; where few may be open, a quarter
+// of those.
 const maxKept = 256
 
+func mostKept() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return 0
+	}
+	return int(min(maxKept, limit.Cur/4))
+}
+
 func newProcTable() *procTable {
-	return &procTable{dir: -1, kept: make(map[int]keptFile), name: make([]byte, 0, 32)}
+	return &procTable{dir: -1, most: mostKept(), kept: make(map[int]keptFile), name: make([]byte, 0, 32)}
 }
 
 func (t *procTable) open() bool {
@@ -86,7 +96,7 @@ func (t *procTable) stat(pid int) []byte {
 		unix.Close(file.fd) // it ended: its number may be another's
 		delete(t.kept, pid)
 	}
-	if len(t.kept) >= maxKept {
+	if len(t.kept) >= t.most {
 		return t.read(pid, "/stat")
 	}
 	fd, err := unix.Openat(t.dir, t.path(pid, "/stat"), unix.O_RDONLY|unix.O_CLOEXEC, 0)

@@ -33,6 +33,17 @@ type catalog struct {
 type catalogued struct {
 	stamp stamp
 	row   report.Row
+	read  time.Time     // when it was
+	took  time.Duration // to read it
+}
+
+// rest is how many times as long as it took to read a run that goes on it is not
+// read again: that is to read its whole journal.
+const rest = 20
+
+// holds tells whether the entry can stand for the run.
+func (c *catalogued) holds(r run.Found, now stamp) bool {
+	return c.stamp == now || r.Live && c.stamp.live && time.Since(c.read) < rest*c.took
 }
 
 // stamp is what a run's row depends on.
@@ -96,13 +107,13 @@ func (c *catalog) read(found []run.Found) ([]catalogued, []error) {
 		readers.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(found)); i = next.Add(1) - 1 {
 				r := found[i]
-				now := stampOf(r)
-				if entry, ok := c.rows[r.Dir]; ok && entry.stamp == now {
+				now, began := stampOf(r), time.Now()
+				if entry, ok := c.rows[r.Dir]; ok && entry.holds(r, now) {
 					entries[i] = entry
 					continue
 				}
 				row, err := rowOf(r)
-				entries[i], faults[i] = catalogued{now, row}, err
+				entries[i], faults[i] = catalogued{now, row, began, time.Since(began)}, err
 			}
 		})
 	}

@@ -32,7 +32,7 @@ func (sc *scene) sources() []run.Capture {
 	if sc.opt.gateway != nil {
 		notAsked = ""
 		for _, u := range sc.opt.gateway.upstreams {
-			metered += " " + u.Provider + " to " + u.String() + from(u.From) + ","
+			metered += " " + u.Provider + " to " + u.URL.Host + from(u.From) + ","
 		}
 	}
 	if lookup(sc.env, "HOME") == "" {

@@ -128,7 +128,7 @@ func TestSourcesSayWhy(t *testing.T) {
 		assert.Empty(t, c.Hint)
 		assert.NotContains(t, c.Why, "canary")
 		if c.Source == telemetry.SourceGateway {
-			assert.Equal(t, "LLM calls pass through it: openai to https://llm.example/v1 (OPENAI_BASE_URL)", c.Why)
+			assert.Equal(t, "LLM calls pass through it: openai to llm.example (OPENAI_BASE_URL)", c.Why)
 		}
 	}
 	sc = sceneOf(t, nil)

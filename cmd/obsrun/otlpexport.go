@@ -16,8 +16,8 @@ import (
 )
 
 // exportPatience is what the last spans have to reach the endpoint of
-// --otlp-export after the run's end. One that never answered, or a run that was
-// interrupted, has the short one.
+// --otlp-export after the run's end. One that refused all it was asked, or a run
+// that was interrupted, has the short one.
 const (
 	exportPatience = 5 * time.Second
 	shortPatience  = time.Second
@@ -125,13 +125,23 @@ func (s *session) closeExport(ctx context.Context, interrupted bool) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	// An endpoint that has refused all it was asked is not there.
+	// An endpoint that has refused all it was asked is not there, and who asks a
+	// second time does not want to wait.
 	dead := time.AfterFunc(shortPatience, func() {
 		if !s.export.Answered() {
 			cancel()
 		}
 	})
 	defer dead.Stop()
+	if s.process != nil {
+		go func() {
+			select {
+			case <-s.process.Late():
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
 	if spans, missing, reason := s.export.Close(ctx); missing > 0 {
 		if reason == "" {
 			reason = "there was no time left"

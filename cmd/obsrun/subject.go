@@ -34,7 +34,7 @@ const masked = "***"
 
 var (
 	// secretKey is a name whose value is not for others to see.
-	secretKey = regexp.MustCompile(`(?i)(api[-_]?key|secret|token|passw(or)?d|passphrase|credential|authorization|private[-_]?key|access[-_]?key|auth[-_]?key|bearer|(^|[-_])(key|pass|pwd)$)`)
+	secretKey = regexp.MustCompile(`(?i)(api[-_]?key|secret|token|passw(or)?d|passphrase|credential|authorization|private[-_]?key|access[-_]?key|auth[-_]?key|bearer|(^|[-_])(key|pass|pwd|headers)$)`)
 	// secretValue is a value that gives itself away: the prefixes that providers
 	// put before their keys.
 	secretValue = regexp.MustCompile(`\b(sk-[A-Za-z0-9_-]{8,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[0-9A-Z]{12,}|AIza[0-9A-Za-z_-]{20,}|hf_[A-Za-z0-9]{16,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*)`)
@@ -43,6 +43,8 @@ var (
 	header      = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*):\s*\S`)
 	inText      = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|[^\s;&|]+)`)
 	flagInText  = regexp.MustCompile(`(^|\s)(--?[A-Za-z][A-Za-z0-9_-]*)(\s+)("[^"]*"|'[^']*'|[^\s;&|-][^\s;&|]*)`)
+	inJSON      = regexp.MustCompile(`"([A-Za-z][A-Za-z0-9_-]*)"(\s*:\s*)"(?:[^"\\]|\\.)*"`)
+	credentials = regexp.MustCompile(`^[^\s:/]+:[^\s]*[^\s\d][^\s]*$`) // 1000:1000 is none
 	urlInText   = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://\S+`)
 	userInfo    = regexp.MustCompile(`://[^\s/]*@`)
 )
@@ -65,6 +67,10 @@ func maskSecrets(command []string) []string {
 			continue
 		case m != nil && isSecretKey(m[1]) && !script:
 			arg = m[1] + "=" + masked
+		case m != nil && strings.HasSuffix(m[1], "header") && header.MatchString(m[2]) && isSecretKey(m[2][:strings.IndexByte(m[2], ':')]):
+			arg = m[1] + "=" + m[2][:strings.IndexByte(m[2], ':')] + ": " + masked
+		case i > 0 && (command[i-1] == "-u" || command[i-1] == "--user") && credentials.MatchString(arg):
+			arg = arg[:strings.IndexByte(arg, ':')+1] + masked
 		case header.MatchString(arg) && isSecretKey(arg[:strings.IndexByte(arg, ':')]):
 			arg = arg[:strings.IndexByte(arg, ':')] + ": " + masked
 		}
@@ -75,6 +81,13 @@ func maskSecrets(command []string) []string {
 		arg = inText.ReplaceAllStringFunc(arg, func(text string) string {
 			if key, _, _ := strings.Cut(text, "="); isSecretKey(key) {
 				return key + "=" + masked
+			}
+			return text
+		})
+		arg = inJSON.ReplaceAllStringFunc(arg, func(text string) string {
+			m := inJSON.FindStringSubmatch(text)
+			if isSecretKey(m[1]) {
+				return `"` + m[1] + `"` + m[2] + `"` + masked + `"`
 			}
 			return text
 		})

@@ -50,6 +50,10 @@ func TestMaskSecrets(t *testing.T) {
 		{[]string{"x", "postgres://u:p#w@db/x"}, []string{"x", "postgres://db/x"}},
 		{[]string{"sh", "-c", "x --api-key abc -v; y --password 'a b' z --max-tokens 5"}, []string{"sh", "-c", "x --api-key *** -v; y --password *** z --max-tokens 5"}},
 		{[]string{"run TOKEN=abc: not found"}, []string{"run TOKEN=*** not found"}},
+		{[]string{"curl", "-u", "user:hunter2", "--header=x-api-key:abc"}, []string{"curl", "-u", "user:***", "--header=x-api-key: ***"}},
+		{[]string{"docker", "run", "-u", "1000:1000", "--header=accept: text"}, []string{"docker", "run", "-u", "1000:1000", "--header=accept: text"}},
+		{[]string{"curl", "--data", `{"api_key": "a\"b", "model":"m"}`}, []string{"curl", "--data", `{"api_key": "***", "model":"m"}`}},
+		{[]string{"obsrun", "--otlp-export-headers", "x-team=abc"}, []string{"obsrun", "--otlp-export-headers", "***"}},
 		{[]string{"x", "skip", "task-1", "risk-assessment-of-all"}, []string{"x", "skip", "task-1", "risk-assessment-of-all"}},
 	} {
 		assert.Equal(t, c.want, maskSecrets(c.in), "%q", c.in)

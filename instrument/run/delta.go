@@ -109,6 +109,7 @@ func (s *State) view(n *node) Span {
 	if n.kind == "" {
 		v.Kind = telemetry.KindTask
 	}
+	v.Unattributed = n.metered || n.agent != nil && n.agent.metered
 	if n.parent != nil {
 		v.Parent = n.parent.standsFor().id
 	}

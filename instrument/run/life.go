@@ -60,7 +60,7 @@ func (s *State) end(n *node, e *telemetry.Event, at, recv int64) {
 	if n.durationTold = told; told {
 		n.duration = duration
 	}
-	n.status, n.err = statusOf(e), e.Error
+	n.status, n.err, n.statusTold = statusOf(e), e.Error, e.Status != "" || e.Error != ""
 	if e.Message != "" {
 		n.message = e.Message
 	}

@@ -40,6 +40,7 @@ type node struct {
 	queuedAt, startAt, endAt                          int64
 	duration                                          int64 // microseconds, once ended
 	durationTold                                      bool  // it is a duration_ms, not end - start
+	statusTold                                        bool  // by a status or an error
 	attempts                                          int
 	earlier                                           []Interval
 
@@ -54,8 +55,9 @@ type node struct {
 	metered    bool    // metered work that matches no agent
 	lastReport int64   // when tokens of it, an agent, last grew
 
-	same    *node // the agent that another source told of, and this one is
-	demoted bool  // the gateway made it out, and others tell of agents
+	same    *node   // the agent that another source told of, and this one is
+	united  []*node // the agents that it stands for, told of by other sources
+	demoted bool    // the gateway made it out, and others tell of agents
 	worksOn string
 	listed  listing // known to enlist
 	leads   bool    // agents are below

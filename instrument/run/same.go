@@ -167,7 +167,7 @@ func (s *State) namesake(n *node) *node {
 		list = list[len(list)-maxNamesakes:]
 	}
 	for _, m := range list {
-		if m.source == n.source || !atOnce(m, n) {
+		if m.source == n.source || !atOnce(m, n) || taken(m, n) {
 			continue
 		}
 		if best == nil || trust(m.source) > trust(best.source) ||
@@ -191,6 +191,26 @@ func atOnce(a, b *node) bool {
 	return (a.life == open || a.endAt+grace >= b.startAt) && (b.life == open || b.endAt+grace >= a.startAt)
 }
 
+// taken tells whether the source of n told of another agent that m is: at the same
+// time, or before n began when m had ended.
+func taken(m, n *node) bool {
+	if trust(n.source) >= trust(m.source) {
+		return false
+	}
+	return slices.ContainsFunc(m.united, func(c *node) bool {
+		nested := c.parentID == n.id || isBelow(n, c) // frameworks nest what is one agent
+		return c != n && c.source == n.source && !nested && (overlap(c, n) || m.life == ended && n.startAt > m.endAt)
+	})
+}
+
+// overlap is atOnce to the moment: one source has one clock.
+func overlap(a, b *node) bool {
+	if a.life == waiting || b.life == waiting {
+		return true
+	}
+	return (a.life == open || a.endAt > b.startAt) && (b.life == open || b.endAt > a.startAt)
+}
+
 func apart(a, b *node) int64 {
 	if a.life == waiting || b.life == waiting {
 		return 0
@@ -209,6 +229,30 @@ func lesser(a, b *node) *node {
 		return a
 	}
 	return b
+}
+
+// retold has readers told anew of an agent and all that it stands for.
+func (s *State) retold(n *node) {
+	s.touch(n)
+	for _, other := range n.united {
+		s.retold(other)
+	}
+}
+
+// blame lets an agent whose own source does not say how it ended have failed where
+// another source saw it fail. The gateway sees calls fail, not agents.
+func (s *State) blame(n *node) {
+	for stands := n.same; stands != nil; n, stands = stands, stands.same {
+		if n.life != ended || n.status != telemetry.StatusError || n.source == telemetry.SourceGateway ||
+			stands.life != ended || stands.statusTold || stands.status == telemetry.StatusError {
+			return
+		}
+		s.count(stands, -1)
+		stands.status, stands.err = n.status, n.err
+		s.count(stands, +1)
+		s.settle(stands)
+		s.touch(stands)
+	}
 }
 
 // standsFor is the span that stands for this one: mostly itself.
@@ -235,6 +279,12 @@ func (s *State) unite(a, b *node) {
 	if n == a {
 		stands = b
 	}
+	// Frameworks nest what is one agent: it hands up what it reported once.
+	for p := n.parent; p != nil && p != stands; p = p.parent {
+		if p.source == n.source && telemetry.IsAgent(p.kind) && worksOn(p) == worksOn(n) {
+			stands = p
+		}
+	}
 	if !fits(n, stands) {
 		return
 	}
@@ -259,8 +309,17 @@ func (s *State) unite(a, b *node) {
 		s.unlink(n)
 		s.link(n, stands)
 	}
+	for _, inner := range stands.united { // told before the one that it is nested in
+		if inner.same == stands && inner.source == n.source && s.known(inner.parentID) == n && fits(inner, n) {
+			inner.same = n
+			n.united = append(n.united, inner)
+			s.move(inner, n)
+		}
+	}
+	stands.united = append(stands.united, n)
+	s.blame(n)
 	s.relocate(n)
 	s.settle(n)
-	s.touch(n)
 	s.touch(stands)
+	s.retold(n)
 }

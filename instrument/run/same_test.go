@@ -194,3 +194,76 @@ func TestTheSameCallFindsItsAgent(t *testing.T) {
 		})
 	}
 }
+
+// Parallel agents of one component, each told of by two sources, are as many.
+func TestParallelNamesakes(t *testing.T) {
+	var lines []string
+	for _, source := range []string{"burr", "gateway"} {
+		for i := range 2 {
+			lines = append(lines, evFrom(source, 10+float64(i)/10, "span_start", fmt.Sprint(source, i), `"kind":"agent","component":"node"`))
+		}
+	}
+	for i := range 2 {
+		lines = append(lines, evFrom("gateway", 15, "span_end", fmt.Sprint("g", i), fmt.Sprintf(`"parent":"gateway%d","kind":"llm","tokens":1000`, i)))
+	}
+	s := fold(t, lines...)
+	assert.EqualValues(t, 2000, s.Totals().Tokens)
+	assert.EqualValues(t, 1000, span(t, s, "burr0").Tokens)
+	assert.EqualValues(t, 1000, span(t, s, "burr1").Tokens)
+	assert.Equal(t, 2, s.Totals().Agents)
+}
+
+// A framework that nests what is one agent reports it once.
+func TestNestedNamesakes(t *testing.T) {
+	outer := evFrom("otlp", 9, "span_end", "outer", `"kind":"agent","name":"node","tokens":1000,"duration_ms":8000`)
+	inner := evFrom("otlp", 8, "span_end", "inner", `"parent":"outer","kind":"agent","name":"node","tokens":1000,"duration_ms":6000`)
+	told := []string{ev(1, "span_start", "a", `"kind":"agent","component":"node"`), ev(9, "span_end", "a", "")}
+	for _, lines := range [][]string{{told[0], told[1], outer, inner}, {told[0], told[1], inner, outer}, {outer, inner, told[0], told[1]}, {inner, outer, told[0], told[1]}} {
+		s := fold(t, lines...)
+		assert.EqualValues(t, 1000, s.Totals().Tokens)
+		assert.Equal(t, 1, s.Totals().Agents)
+	}
+}
+
+// Two instrumentations of one program tell of one call twice.
+func TestOneCallToldThreeTimes(t *testing.T) {
+	s := fold(t, ev(1, "span_start", "a", `"kind":"agent"`),
+		evFrom("gateway", 2, "span_end", "g", `"parent":"a","kind":"llm","call_id":"c","tokens":10`),
+		evFrom("otlp", 2, "span_end", "o1", `"parent":"a","kind":"llm","call_id":"c","tokens":10`),
+		evFrom("otlp", 2, "span_end", "o2", `"parent":"a","kind":"llm","call_id":"c","tokens":10`))
+	assert.EqualValues(t, 10, s.Totals().Tokens)
+	assert.Equal(t, 1, s.Totals().LLMCalls)
+}
+
+// Who sees an agent fail is believed where its own source says nothing of how it
+// ended.
+func TestAFailureThatAnotherSourceSaw(t *testing.T) {
+	start := ev(1, "span_start", "a", `"kind":"agent","component":"node"`)
+	died := evFrom("otlp", 5, "span_end", "o", `"kind":"agent","component":"node","status":"error","error":"died","duration_ms":4000`)
+	for _, lines := range [][]string{{start, ev(5, "span_end", "a", ""), died}, {start, died, ev(5, "span_end", "a", "")}} {
+		s := fold(t, lines...)
+		assert.Equal(t, Failed, span(t, s, "a").State)
+		assert.Equal(t, "died", span(t, s, "a").Error)
+		failed, _ := s.Casualties()
+		assert.Equal(t, 1, failed)
+	}
+	s := fold(t, start, died, ev(5, "span_end", "a", `"status":"ok"`))
+	assert.Equal(t, Done, span(t, s, "a").State, "it says that it did not")
+	s = fold(t, start, ev(5, "span_end", "a", ""),
+		evFrom("gateway", 5, "span_end", "g", `"kind":"agent","component":"node","status":"error","duration_ms":4000`))
+	assert.Equal(t, Done, span(t, s, "a").State, "the gateway sees calls fail, not agents")
+}
+
+// The gateway hears of an agent only while it calls: its silence is no stall.
+func TestInferredAgentsAreNoSuspects(t *testing.T) {
+	s := fold(t, evFrom("gateway", 1, "span_start", "g", `"kind":"agent"`), evFrom("gateway", 1, "span_start", "c", `"parent":"g","kind":"llm"`))
+	ids := func() (ids []string) {
+		for suspect := range s.Suspects() {
+			ids = append(ids, suspect.SpanID)
+		}
+		return ids
+	}
+	assert.Equal(t, []string{"root", "c"}, ids())
+	apply(t, s, evFrom("gateway", 2, "span_end", "c", ""))
+	assert.Equal(t, []string{"root"}, ids())
+}

@@ -102,7 +102,7 @@ func (s *State) resume(n *node, at int64) {
 	if stall.SpanID != n.id {
 		return // an agent that only showed what is still silent below it
 	}
-	stall.Open, stall.ResumedMS = false, millis(at)
+	stall.Open, stall.ResumedMS = false, max(millis(at), stall.TimeMS)
 	if agent := s.nodes[stall.Agent]; agent != nil && agent.stall == stall {
 		s.count(agent, -1)
 		agent.stall = nil
@@ -223,7 +223,9 @@ func (s *State) Suspects() iter.Seq[Suspect] {
 		}
 		leaves := slices.SortedFunc(maps.Keys(s.leaves), func(a, b *node) int { return a.seq - b.seq })
 		for _, n := range leaves {
-			if n != s.root && n.kind != telemetry.KindProcess && !yield(s.suspect(n)) {
+			// The gateway hears of an agent only while it calls.
+			inferred := n.source == telemetry.SourceGateway && n.isAgent()
+			if n != s.root && n.kind != telemetry.KindProcess && !inferred && !yield(s.suspect(n)) {
 				return
 			}
 		}

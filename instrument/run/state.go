@@ -232,6 +232,12 @@ func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
 		s.settle(m)
 	}
 	s.identify(n)
+	if e.Type == telemetry.SpanEnd {
+		s.blame(n)
+		for _, other := range n.united {
+			s.blame(other)
+		}
+	}
 	if n == s.root && e.Type == telemetry.SpanEnd {
 		s.finish()
 	}
@@ -266,6 +272,7 @@ func (s *State) describe(n *node, e *telemetry.Event) (moved bool) {
 	}
 	set(&n.name, e.Name)
 	set(&n.component, e.Component)
+	moved = moved && n.isPhase() // other names say nothing of where it belongs
 	if n != s.root {
 		set(&n.kind, e.Kind)
 		set(&n.phaseField, e.Phase)

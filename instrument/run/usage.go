@@ -295,6 +295,12 @@ func (n *node) counting() *node {
 func (s *State) mute(n, by *node) {
 	before := n.shared
 	n.shared = nil
+	for _, m := range by.shared {
+		if m.source == n.source && m != n {
+			by = m
+			break
+		}
+	}
 	n.muted, n.echo = by, n.source == by.source
 	if !n.echo {
 		by.shared = append(by.shared, n)

@@ -45,12 +45,17 @@ type Span struct {
 	Name      string `json:"name"` // name, else component, else id
 	Component string `json:"component,omitempty"`
 	Kind      string `json:"kind"`
-	// IsAgent tells whether Kind is one of an agent.
+	// IsAgent tells whether it counts as an agent: its Kind is one of an agent, no
+	// other span stands for it, and it is not an agent that the gateway made out
+	// beside those that others told of.
 	IsAgent bool `json:"is_agent"`
+	// Unattributed tells that it is metered work that matches no agent.
+	Unattributed bool `json:"unattributed,omitempty"`
 	// Awaits is the id of the parent that it named, while that is not known.
 	Awaits string `json:"-"`
 	// SameAs is the id of the span that stands for this one: another source told of
-	// the same agent or LLM call. What lies below hangs under that one.
+	// the same agent or LLM call. What lies below hangs under that one. Of an LLM call
+	// that was told of three times, it can be one that has a SameAs, too.
 	SameAs string `json:"same_as,omitempty"`
 	// Agent is the id of the nearest agent above, empty where there is none.
 	Agent  string `json:"agent,omitempty"`
