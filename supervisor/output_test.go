@@ -90,14 +90,15 @@ func TestBackgroundProcesses(t *testing.T) {
 		most      time.Duration
 		survivors []string
 	}{
-		"silent":             {script: "sleep 100 & echo x", want: "x\n", most: 5 * time.Second},
-		"late line":          {script: "(sleep 0.1; echo late) & echo x", want: "x\nlate\n", most: 5 * time.Second},
-		"chatty":             {script: "(while :; do echo y; sleep 0.05; done) & echo x", want: "", most: 8 * time.Second},
-		"flood":              {script: "yes & echo x", want: "", most: 8 * time.Second},
-		"survivor":           {script: "echo x; trap '' HUP; sleep 100 2>&1 & sleep 0.2; exit 0", want: "x\n", most: 8 * time.Second, survivors: []string{"sleep"}},
-		"off the terminal":   {script: "sleep 100 >/dev/null 2>&1 </dev/null & echo x", want: "x\n", most: 5 * time.Second},
-		"stopped":            {script: "sleep 100 & kill -STOP $!; echo x", want: "x\n", most: 5 * time.Second},
-		"in its own session": {script: "setsid sleep 100 >/dev/null 2>&1 </dev/null & echo $!", most: 5 * time.Second},
+		"silent":           {script: "sleep 100 & echo x", want: "x\n", most: 5 * time.Second},
+		"late line":        {script: "(sleep 0.1; echo late) & echo x", want: "x\nlate\n", most: 5 * time.Second},
+		"chatty":           {script: "(while :; do echo y; sleep 0.05; done) & echo x", want: "", most: 8 * time.Second},
+		"flood":            {script: "yes & echo x", want: "", most: 8 * time.Second},
+		"survivor":         {script: "echo x; trap '' HUP; sleep 100 2>&1 & sleep 0.2; exit 0", want: "x\n", most: 8 * time.Second, survivors: []string{"sleep"}},
+		"off the terminal": {script: "sleep 100 >/dev/null 2>&1 </dev/null & echo x", want: "x\n", most: 5 * time.Second},
+		"stopped":          {script: "sleep 100 & kill -STOP $!; echo x", want: "x\n", most: 5 * time.Second},
+		// It says that it is there before the shell ends.
+		"in its own session": {script: `f=$(mktemp); setsid sh -c "echo \$\$ >$f; exec sleep 100" >/dev/null 2>&1 </dev/null & while [ ! -s $f ]; do sleep 0.01; done; cat $f; rm $f`, most: 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
