@@ -332,10 +332,16 @@ func TestOTLPExportSurvivesTheCollector(t *testing.T) {
 	assert.Contains(t, stderr, "told once")
 	for _, when := range []string{"before", "between", "after"} {
 		for i := range 3 {
-			to.one(t, fmt.Sprint("invoke_agent ", when, i+1))
+			assert.NotEmpty(t, to.named(fmt.Sprint("invoke_agent ", when, i+1)))
 		}
 	}
-	assert.Len(t, to.all(), 10)
+	// What it was killed over before it could say that it has it came again, as the
+	// same span.
+	ids := make(map[string]bool)
+	for _, span := range to.all() {
+		ids[string(span.SpanId)] = true
+	}
+	assert.Len(t, ids, 10)
 }
 
 // An endpoint that is not there, or never answers, or refuses, costs the child
