@@ -1,7 +1,8 @@
 // Package serve is the live view of a run over HTTP: the page, the journal's
 // lines and the folded state as event streams, the run's files, and the guard
 // before all of them. It answers for a run that lives, for one that another
-// process still writes, and for one that is over; what differs is the run.Feed.
+// process still writes, for one that is over, and for all of a directory; what
+// differs is the run.Feed.
 //
 // Caveats first. It reads and never writes an event. The guard keeps out web
 // pages and other users of the machine who do not know the token. It does not

@@ -6,8 +6,11 @@
 // Caveats first. The page does not fold events and knows no schema of them: it
 // takes the folded state and its changes as JSON from the relative URL "state"
 // (text/event-stream, one run.Delta a message, "event: end" after the last) and
-// computes only what depends on the clock. This package serves nothing; it gives
-// the bytes and the Content-Security-Policy that they need.
+// computes what depends on the clock; in a replay what stood at a moment, from the
+// times of the state (past.js); and sums of what an orchestrator's own log has
+// beyond the events (toollog.js). The list of many runs is a page of its own (Runs),
+// and a run as a file another form of the first (Snapshot). This package serves
+// nothing; it gives the bytes and the Content-Security-Policy that they need.
 package ui
 
 import (

@@ -5,5 +5,7 @@
 // Caveats first. The fold takes time from events only, never from a clock, so a
 // run that is loaded tomorrow equals the run that was seen live. It is total: no
 // input makes it fail. What it can not believe it ignores, and keeps the line.
-// A State is not safe for concurrent use; Feed guards one.
+// What several sources tell of one agent it takes for one agent where a component
+// or an LLM call says so (same.go), and counts once (flow.go); where neither does,
+// they stand side by side. A State is not safe for concurrent use; Feed guards one.
 package run

@@ -26,4 +26,6 @@
 //   - Which agent a call belongs to is told by headers where there are any. Else
 //     calls that begin with the same system and user messages are one agent: two
 //     agents that were asked the same thing in the same words are taken for one.
+//     Whether another source tells of the same agent is not asked here: package run
+//     finds that out from the events.
 package gateway
