@@ -25,6 +25,9 @@ type Library struct {
 	// a feed of its state; close ends the feed. It is called from one goroutine at
 	// a time for each id.
 	Open func(id string) (dir string, feed *run.Feed, close func(), err error)
+	// Last gives what GET /last answers for the run in dir, as in Config. It may be
+	// nil, too.
+	Last func(dir string, feed *run.Feed) func() (any, error)
 	// RunPage is the dashboard of a run: ui.Page. Config.Page is that of the list.
 	RunPage func() (html []byte, csp string, err error)
 }
@@ -123,7 +126,11 @@ func (s *shelf) take(id string) *volume {
 			return
 		}
 		v.close = done
-		v.handler = newView(Config{Dir: dir, Feed: feed}, s.page, s.csp, s.fault).routes(nil)
+		cfg := Config{Dir: dir, Feed: feed}
+		if s.library.Last != nil {
+			cfg.Last = s.library.Last(dir, feed)
+		}
+		v.handler = newView(cfg, s.page, s.csp, s.fault).routes(nil)
 	})
 	return v
 }

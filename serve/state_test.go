@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -63,6 +64,29 @@ func TestStateStreamOfEndedRun(t *testing.T) {
 		assert.Equal(t, from, d.From)
 		assert.Zero(t, d.NowMS)
 	}
+}
+
+// What a replay and the comparison with the last run need is asked for when it is
+// needed.
+func TestSamplesAndLast(t *testing.T) {
+	rec, dir := record(t)
+	cfg := config(rec, dir)
+	s := open(t, cfg)
+	assert.Equal(t, "null", body(t, ask(t, s, "GET", "/last")), "a server that knows of none")
+	tell(t, rec, start("a"))
+	tell(t, rec, update("a", 7))
+	settle(t, rec)
+	var samples run.Samples
+	require.NoError(t, json.Unmarshal([]byte(body(t, ask(t, s, "GET", "/samples"))), &samples))
+	require.Len(t, samples.Agents["a"], 1)
+	assert.EqualValues(t, 7, samples.Agents["a"][0][1])
+
+	cfg.Last = func() (any, error) { return map[string]any{"run_id": "before"}, nil }
+	assert.JSONEq(t, `{"run_id":"before"}`, body(t, ask(t, open(t, cfg), "GET", "/last")))
+	cfg.Last = func() (any, error) { return nil, errors.New("list runs: no such directory") }
+	refused := ask(t, open(t, cfg), "GET", "/last")
+	assert.Equal(t, http.StatusNotFound, refused.StatusCode)
+	assert.Equal(t, "list runs: no such directory.", strings.TrimSpace(body(t, refused)))
 }
 
 // play records a run of many spans with retries, late tokens, phases, stalls and

@@ -23,6 +23,7 @@ const (
 type view struct {
 	dir      string
 	feed     *run.Feed
+	last     func() (any, error)
 	page     []byte
 	csp      string
 	pulse    *pulse
@@ -32,7 +33,7 @@ type view struct {
 }
 
 func newView(cfg Config, page []byte, csp string, fault func(error)) *view {
-	return &view{dir: cfg.Dir, feed: cfg.Feed, page: page, csp: csp, pulse: newPulse(cfg.Feed), fault: fault}
+	return &view{dir: cfg.Dir, feed: cfg.Feed, last: cfg.Last, page: page, csp: csp, pulse: newPulse(cfg.Feed), fault: fault}
 }
 
 // routes answers exact paths only: nothing is redirected, so no path can be made
@@ -42,6 +43,8 @@ func (v *view) routes(further []Route) http.Handler {
 	read(router, "/", v.servePage)
 	read(router, "/events", v.serveEvents)
 	read(router, "/state", v.serveState)
+	read(router, "/samples", v.serveSamples)
+	read(router, "/last", v.serveLast)
 	read(router, emulatorPath, v.serveEmulator)
 	read(router, filesPath, v.listFiles)
 	for _, file := range files {
@@ -83,6 +86,27 @@ func read(router *httprouter.Router, path string, handler http.HandlerFunc) {
 func serveHealth(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = w.Write([]byte("ok"))
+}
+
+// serveSamples tells what had been used when: a replay asks for it.
+func (v *view) serveSamples(w http.ResponseWriter, _ *http.Request) {
+	defer v.audience.ask()()
+	answerJSON(w, func() (any, error) {
+		var samples run.Samples
+		v.feed.View(func(state *run.State) { samples = state.Samples() })
+		return samples, nil
+	})
+}
+
+// serveLast tells of the run before this one.
+func (v *view) serveLast(w http.ResponseWriter, _ *http.Request) {
+	defer v.audience.ask()()
+	answerJSON(w, func() (any, error) {
+		if v.last == nil {
+			return nil, nil
+		}
+		return v.last()
+	})
 }
 
 func (v *view) serveEmulator(w http.ResponseWriter, r *http.Request) {

@@ -118,7 +118,9 @@ func exported(logDir, ref string, w world) (export.Run, error) {
 	if loaded.Live {
 		say(w.stderr, "the run goes on: what is there of it now is exported")
 	}
-	return export.Run{State: loaded.State, Dir: dir, Version: version}, nil
+	return export.Run{State: loaded.State, Dir: dir, Version: version,
+		Last: lastOf(dir, func(look func(*run.State)) { look(loaded.State) }),
+	}, nil
 }
 
 func writeTo(f io.Writer, format export.Format, r export.Run) error {

@@ -170,6 +170,7 @@ func library(ctx context.Context, logDir string) *serve.Library {
 			}
 			return report.Compare(sides[0], sides[1]), nil
 		},
+		Last: func(dir string, feed *run.Feed) func() (any, error) { return lastOf(dir, feed.View) },
 		Open: func(id string) (string, *run.Feed, func(), error) {
 			found, err := runIn(logDir, id)
 			if err != nil {

@@ -137,7 +137,8 @@ func (s *session) serve(ctx context.Context) error {
 	}
 	token := serve.NewToken()
 	server, err := serve.Listen(serve.Config{
-		RunID: s.dir.RunID, Dir: s.dir.Path, Feed: s.recorder.Feed(), Page: ui.Page, Token: token, Routes: s.otlpRoutes(),
+		RunID: s.dir.RunID, Dir: s.dir.Path, Feed: s.recorder.Feed(),
+		Last: lastOf(s.dir.Path, s.recorder.Feed().View), Page: ui.Page, Token: token, Routes: s.otlpRoutes(),
 		AllowHosts: s.opt.allowHosts, Listen: s.opt.listen, TLSCert: s.opt.tlsCert, TLSKey: s.opt.tlsKey, Insecure: s.opt.insecure,
 		Fault: func(err error) { s.recorder.Note("warn", err.Error()) },
 	})

@@ -64,7 +64,7 @@ func serveRun(ctx context.Context, w world, opt serving, dir string) error {
 		dir = real
 	}
 	id := filepath.Base(absolute(dir))
-	return serveUntil(ctx, w, opt, "run "+id, serve.Config{RunID: id, Dir: dir, Feed: feed, Page: ui.Page})
+	return serveUntil(ctx, w, opt, "run "+id, serve.Config{RunID: id, Dir: dir, Feed: feed, Last: lastOf(dir, feed.View), Page: ui.Page})
 }
 
 // serveLibrary serves all runs below a directory until interrupted.

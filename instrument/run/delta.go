@@ -95,6 +95,9 @@ func (s *State) Since(rev, nowMS int64) Delta {
 	if s.ended {
 		d.CriticalPath = s.CriticalPath()
 	}
+	if s.ended || rev == 0 {
+		d.Sources = s.Sources()
+	}
 	return d
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -41,6 +42,21 @@ func NewID(name string, now time.Time) string {
 	var b [3]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return name + "-" + now.UTC().Format("20060102") + "-" + hex.EncodeToString(b[:])
+}
+
+// NameOf gives the name in a run id, and all of one that NewID did not make.
+func NameOf(runID string) string {
+	const date, random = "-20060102", "-abcdef"
+	name := len(runID) - len(date) - len(random)
+	if name < 1 {
+		return runID
+	}
+	made := runID[name:]
+	if made[0] != '-' || strings.Trim(made[1:len(date)], "0123456789") != "" ||
+		made[len(date)] != '-' || strings.Trim(made[len(date)+1:], "0123456789abcdef") != "" {
+		return runID
+	}
+	return runID[:name]
 }
 
 // Create makes the directory of a run below logDir, takes its lock, and lets

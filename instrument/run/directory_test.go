@@ -133,3 +133,13 @@ func TestNewID(t *testing.T) {
 	assert.Regexp(t, `^eigenda-20260408-[0-9a-f]{6}$`, NewID("eigenda", noon))
 	assert.NotEqual(t, NewID("a", noon), NewID("a", noon))
 }
+
+func TestNameOf(t *testing.T) {
+	for id, want := range map[string]string{
+		NewID("eigenda", time.Now()): "eigenda", NewID("a-b.c", time.Now()): "a-b.c",
+		"eigenda-20260408-abc123": "eigenda", "eigenda-20260408-ABC123": "eigenda-20260408-ABC123", "-20260408-abc123": "-20260408-abc123",
+		"other": "other", "": "", "x-2026040-abc1234": "x-2026040-abc1234", "x_20260408-abc123": "x_20260408-abc123",
+	} {
+		assert.Equal(t, want, NameOf(id), id)
+	}
+}

@@ -54,6 +54,7 @@ type node struct {
 	shared     []*node // those that it mutes, of other sources
 	metered    bool    // metered work that matches no agent
 	lastReport int64   // when tokens of it, an agent, last grew
+	readings   *readings
 
 	same    *node   // the agent that another source told of, and this one is
 	united  []*node // the agents that it stands for, told of by other sources
@@ -294,6 +295,9 @@ func (s *State) locate(n *node) (changed bool) {
 		}
 		if top != nil {
 			top.usage.add(n.total, 1)
+			if n.total != (usage{}) {
+				top.readings.put(s.at/1000, &top.usage)
+			}
 		}
 	}
 	if metered != n.metered {

@@ -22,6 +22,7 @@ type phase struct {
 	agents      int
 	by          map[string]int // agents by state
 	usage       usage
+	readings    readings
 	stalls      int
 	counts      map[string]float64
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -181,6 +182,7 @@ func TestProcessesChangeNothing(t *testing.T) {
 func story(t *testing.T, s *State) string {
 	d := s.Since(0, 0)
 	d.Rev, d.Resources = 0, nil
+	d.Sources = slices.DeleteFunc(d.Sources, func(c Capture) bool { return c.Source == telemetry.SourceProcess })
 	d.Totals.Events, d.Totals.Spans = 0, d.Totals.Spans-s.ProcessSpans()
 	spans := []Span{}
 	for _, span := range d.Spans {

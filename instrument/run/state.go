@@ -55,6 +55,7 @@ type State struct {
 	usedUp                          consumption
 	attrs                           rootAttrs
 	sourceByClient                  bool  // source_repo and source_commit are a client's
+	at                              int64 // time of the event that is folded
 	lastAt                          int64 // latest time of an event
 	lastRecv                        int64
 	parallel                        map[string]int // see MaxParallel, as of parallelRev
@@ -103,6 +104,7 @@ func (s *State) Apply(e telemetry.Event) {
 	} else if ms := (at - s.origin) / 1000; ms > recv {
 		recv = ms
 	}
+	s.at = at
 	s.lastAt, s.lastRecv = max(s.lastAt, at), max(s.lastRecv, recv)
 	before := s.grand().n[tokens]
 	s.consume(&e, at)

@@ -153,8 +153,10 @@ func (s *State) settle(n *node) {
 			s.count(n, -1)
 			n.total = total
 			s.count(n, +1)
+			s.sample(n)
 			if n.top != nil {
 				n.top.usage.add(delta, 1)
+				n.top.readings.put(s.at/1000, &n.top.usage)
 			}
 			if n.metered {
 				s.unattributed(n.source).add(delta, 1)

@@ -244,6 +244,9 @@ type Delta struct {
 	Burn   Burn    `json:"burn"`
 	// CriticalPath is there once the run has ended.
 	CriticalPath []Segment `json:"critical_path"`
+	// Sources says what each source told and could have told. It is there in the
+	// whole state and once the run has ended.
+	Sources []Capture `json:"sources,omitempty"`
 	// Resources replaces what was there; it is absent where nothing was added to it.
 	Resources *Resources `json:"resources,omitempty"`
 }

@@ -14,6 +14,9 @@ type Run struct {
 	State *run.State
 	// Dir is the run's directory. Only the recording of the terminal is read there.
 	Dir string
+	// Last gives the run before it, which the dashboard shows beside it; nil where
+	// nobody knows of one.
+	Last func() (any, error)
 	// Version is that of the obsrun that exports.
 	Version string
 }

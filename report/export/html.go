@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/obsrun/obsrun/ui"
@@ -28,12 +30,37 @@ func HTML(w io.Writer, r Run) error {
 			files = append(files, ui.File{Name: name, Text: text})
 		}
 	}
-	html, err := ui.Snapshot(state, files...)
+	further, err := answers(r)
+	if err != nil {
+		return err
+	}
+	html, err := ui.Snapshot(state, append(files, further...)...)
 	if err != nil {
 		return err
 	}
 	_, err = w.Write(html)
 	return err
+}
+
+// answers are what a server of the run would say of its past.
+func answers(r Run) ([]ui.File, error) {
+	var last any
+	if r.Last != nil {
+		var err error
+		if last, err = r.Last(); err != nil {
+			return nil, err
+		}
+	}
+	var files []ui.File
+	for name, answer := range map[string]any{"samples": r.State.Samples(), "last": last} {
+		text, err := json.Marshal(answer)
+		if err != nil {
+			return nil, fmt.Errorf("encode %s: %w", name, err)
+		}
+		files = append(files, ui.File{Name: name, Text: text})
+	}
+	slices.SortFunc(files, func(a, b ui.File) int { return strings.Compare(a.Name, b.Name) })
+	return files, nil
 }
 
 // readBounded reads a regular file of at most that many bytes, nil where there is
