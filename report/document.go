@@ -77,31 +77,48 @@ func acts(r rune) bool { return r != '\n' && hidden(r) }
 
 // WriteFile replaces the file at path by the document as WriteJSON writes it,
 // atomically: a reader sees the old file or the new one, whole. The file has mode
-// 0600. A symbolic link at path is replaced, not followed.
+// 0600. A symbolic link at path is replaced, not followed. What was written survives
+// the death of any process; nothing is promised for a power loss, so nobody waits for
+// the device.
 func WriteFile(path string, document any) error {
 	b, err := documentJSON(document)
+	if err == nil {
+		err = writePrivate(path, b)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return Replace(path, true, func(w io.Writer) error {
-		if _, err := w.Write(b); err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
-		}
-		return nil
-	})
+	return nil
+}
+
+// writePrivate puts a new file of mode 0600 in the place of what is at path.
+func writePrivate(path string, content []byte) error {
+	// It is made with that mode, beside path: a rename crosses no file system.
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Chmod(0o600) // a umask can take bits away that a later reader needs
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
 }
 
 // Replace writes the file at path as a whole: what was there stays if write fails,
-// whose error is given as it is.
-// A private file is for its owner alone, any other has the permissions of the one
-// that it replaces.
-func Replace(path string, private bool, write func(io.Writer) error) error {
-	permissions := []renameio.Option{renameio.WithPermissions(0o666), renameio.WithExistingPermissions()}
-	if private {
-		permissions = []renameio.Option{renameio.WithStaticPermissions(0o600)}
-	}
+// whose error is given as it is. It has the permissions of the file that it replaces.
+func Replace(path string, write func(io.Writer) error) error {
 	// The temporary file stands beside path: a rename crosses no file system.
-	f, err := renameio.NewPendingFile(path, append(permissions, renameio.WithTempDir(filepath.Dir(path)))...)
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666), renameio.WithExistingPermissions(), renameio.WithTempDir(filepath.Dir(path)))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

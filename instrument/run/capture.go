@@ -49,12 +49,12 @@ func (s *State) Sources() []Capture {
 		c.On, c.Why, c.Hint = plan.On, plan.Why, plan.Hint
 	}
 	for source, events := range s.heardFrom {
-		of(source).Events = events
+		of(source).Events = events.lines
 	}
 	for _, n := range s.order[1:] {
 		c := of(n.source)
 		c.Spans++
-		if n.kind != telemetry.KindLLM || n.echo {
+		if n.sort != aCall || n.echo {
 			continue
 		}
 		c.LLMCalls++

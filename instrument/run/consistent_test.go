@@ -55,7 +55,7 @@ func consistent(s *State) error {
 		if openBelow != n.openBelow {
 			return 0, fmt.Errorf("%q: %d open below, not %d", n.id, openBelow, n.openBelow)
 		}
-		if _, leaf := s.leaves[n]; leaf != (isOpen(n) == 1 && openBelow == 0) {
+		if leaf := slices.Contains(s.leaves, n); leaf != (isOpen(n) == 1 && openBelow == 0) {
 			return 0, fmt.Errorf("%q: leaf %v", n.id, leaf)
 		}
 		return openBelow, nil
@@ -64,7 +64,7 @@ func consistent(s *State) error {
 		return err
 	}
 	// The counts, by counting again.
-	again := &State{root: s.root, ended: s.ended, by: make(map[string]int), phases: make(map[string]*phase)}
+	again := &State{root: s.root, ended: s.ended, phases: make(map[string]*phase)}
 	phases := make(map[*phase]*phase)
 	stray, agentsTold := make(map[string]int64), 0
 	for _, n := range s.order[1:] {
@@ -102,7 +102,7 @@ func consistent(s *State) error {
 		}
 		copied := phases[n.phase]
 		if copied == nil {
-			copied = &phase{by: make(map[string]int)}
+			copied = &phase{}
 			phases[n.phase] = copied
 		}
 		clone := *n
@@ -131,9 +131,9 @@ func consistent(s *State) error {
 	if got != want {
 		return fmt.Errorf("counts are %+v, not %+v", want, got)
 	}
-	for _, state := range []string{Queued, Running, Stalled, Done, Failed, Cancelled, Lost} {
+	for state := range standings {
 		if s.by[state] != again.by[state] {
-			return fmt.Errorf("%d agents are %s, not %d", again.by[state], state, s.by[state])
+			return fmt.Errorf("%d agents are %s, not %d", again.by[state], standings[state], s.by[state])
 		}
 	}
 	for p, want := range phases {
@@ -142,7 +142,7 @@ func consistent(s *State) error {
 		}
 		for state, n := range want.by {
 			if p.by[state] != n {
-				return fmt.Errorf("phase %s has %d agents %s, not %d", p.name, n, state, p.by[state])
+				return fmt.Errorf("phase %s has %d agents %s, not %d", p.name, n, standings[state], p.by[state])
 			}
 		}
 	}

@@ -1,45 +1,58 @@
 package run
 
-import "github.com/obsrun/obsrun/instrument/telemetry"
+// facts are all that a span adds to the numbers of the run, and of its phase.
+type facts struct {
+	counted, agent, spawned, finished, unheard, broken bool
+
+	state standing
+	phase *phase
+}
+
+func (s *State) factsOf(n *node) facts {
+	if !n.counted || n == s.root || n.same != nil {
+		return facts{}
+	}
+	f := facts{counted: true, state: s.standing(n)}
+	if n.counts() {
+		f.agent, f.spawned, f.finished, f.phase = true, n.attempts > 0, n.finished, n.phase
+		f.unheard = n.life == open && !s.ended && !n.total.reported(tokens)
+	}
+	f.broken = f.state == isFailed && n.sort != aTool && n.sort != aCall && n.sort != aProcess
+	return f
+}
 
 // count adds the span to every number it is part of, or takes it out again.
 // Whoever changes what a number depends on takes the span out before and adds it
 // after, so that each event costs the same however many spans there are.
-func (s *State) count(n *node, sign int) {
-	if !n.counted || n == s.root || n.same != nil {
-		return
-	}
-	state := s.stateOf(n)
-	if n.counts() {
+func (s *State) count(n *node, sign int) { s.reckon(s.factsOf(n), sign) }
+
+func (s *State) reckon(f facts, sign int) {
+	if f.agent {
 		s.agents += sign
-		s.by[state] += sign
-		if n.attempts > 0 {
+		s.by[f.state] += sign
+		if f.spawned {
 			s.spawned += sign
 		}
-		if n.finished {
+		if f.finished {
 			s.agentsFinished += sign
 		}
-		if n.life == open && !s.ended && !n.total.reported(tokens) {
+		if f.unheard {
 			s.unheard += sign
 		}
-		if n.phase != nil {
-			n.phase.agents += sign
-			n.phase.by[state] += sign
+		if f.phase != nil {
+			f.phase.agents += sign
+			f.phase.by[f.state] += sign
 		}
 	}
-	if state == Failed {
-		switch n.kind {
-		case telemetry.KindTool, telemetry.KindLLM, telemetry.KindProcess:
-		default:
-			s.errors += sign
-		}
+	if f.broken {
+		s.errors += sign
 	}
 }
 
 // Casualties counts the agents that ended error, and those that are lost: the
 // ones that would be if the run ended now.
-func (s *State) Casualties() (failed, lost int) {
-	return s.by[Failed], s.by[Lost] + s.by[Queued] + s.by[Running] + s.by[Stalled]
+func (s *State) Casualties() (broken, gone int) {
+	return s.by[isFailed], s.by[isLost] + s.by[isQueued] + s.by[isRunning] + s.by[isStalled]
 }
 
 // Totals gives the run in numbers.
@@ -47,8 +60,8 @@ func (s *State) Totals() Totals {
 	grand := s.grand()
 	t := Totals{
 		Agents: s.agents, AgentsSpawned: s.spawned,
-		Queued: s.by[Queued], Running: s.by[Running] + s.by[Stalled], Stalled: s.by[Stalled],
-		Done: s.by[Done], Failed: s.by[Failed], Cancelled: s.by[Cancelled], Lost: s.by[Lost], Ended: s.agentsFinished,
+		Queued: s.by[isQueued], Running: s.by[isRunning] + s.by[isStalled], Stalled: s.by[isStalled],
+		Done: s.by[isDone], Failed: s.by[isFailed], Cancelled: s.by[isCancelled], Lost: s.by[isLost], Ended: s.agentsFinished,
 		Usage:           grand.view(),
 		AnalysesWritten: len(s.analyses), Artifacts: len(s.paths),
 		Errors: s.errors, ToolErrors: int(max(0, grand.n[failures])), Stalls: len(s.stalls), Spans: len(s.order) - 1,

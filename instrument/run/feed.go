@@ -10,13 +10,13 @@ import (
 type Feed struct {
 	mu      sync.Mutex
 	state   *State
-	changed chan struct{} // closed and replaced when the state grew
+	changed chan struct{} // closed when the state grew; nil while nobody waits
 	closed  bool
 }
 
 // NewFeed gives a feed of an empty state.
 func NewFeed() *Feed {
-	return &Feed{state: NewState(), changed: make(chan struct{})}
+	return &Feed{state: NewState()}
 }
 
 // View calls f with the state. f must not keep it, nor block.
@@ -31,8 +31,15 @@ func (f *Feed) update(change func(*State)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change(f.state)
-	close(f.changed)
-	f.changed = make(chan struct{})
+	f.wake()
+}
+
+// wake wakes whoever waits. The caller has the lock.
+func (f *Feed) wake() {
+	if f.changed != nil {
+		close(f.changed)
+		f.changed = nil
+	}
 }
 
 // close ends the feed: no line will follow.
@@ -41,8 +48,7 @@ func (f *Feed) close() {
 	defer f.mu.Unlock()
 	if !f.closed {
 		f.closed = true
-		close(f.changed)
-		f.changed = make(chan struct{})
+		f.wake()
 	}
 }
 
@@ -52,11 +58,15 @@ func (f *Feed) Wait(ctx context.Context, rev int64) (reached int64, last bool, e
 	for {
 		f.mu.Lock()
 		reached, last = f.state.Rev(), f.closed
-		changed := f.changed
-		f.mu.Unlock()
 		if reached > rev || last {
+			f.mu.Unlock()
 			return reached, last, nil
 		}
+		if f.changed == nil {
+			f.changed = make(chan struct{})
+		}
+		changed := f.changed
+		f.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():

@@ -35,6 +35,11 @@ func (to *flow) of(source string) *usage {
 	return &to.told[len(to.told)-1].usage
 }
 
+// blank tells whether nothing was ever handed up.
+func (f *flow) blank() bool {
+	return f.settled.has == 0 && len(f.told) == 0 && f.settled.n == (usage{}).n
+}
+
 // empty tells whether there is nothing in it.
 func (f *flow) empty() bool {
 	for i := range f.told {
@@ -47,18 +52,23 @@ func (f *flow) empty() bool {
 
 // sum decides between the sources.
 func (to *flow) sum() usage {
-	var best usage
-	for i := range to.told {
-		best = over(best, to.told[i].usage)
+	if len(to.told) == 0 {
+		return to.settled
 	}
-	best.add(to.settled, 1)
+	best := to.told[0].usage
+	for i := range to.told[1:] {
+		best = over(best, to.told[i+1].usage)
+	}
+	if to.settled.has != 0 {
+		best.add(to.settled, 1)
+	}
 	return best
 }
 
 // owner tells whether it is decided at this span between what several sources
 // tell of the work below. The root is one, too, but hands nothing up.
 func (n *node) owner() bool {
-	return n.isAgent() || n.isPhase() || n.kind == telemetry.KindOrchestrator
+	return n.isAgent() || n.sort == aPhase || n.sort == anOrchestrator
 }
 
 // handUp gives what the span hands up, n.total being up to date. The memory of
@@ -119,11 +129,17 @@ func (n *node) reported() usage {
 		return usage{}
 	}
 	own := n.past
-	var best usage
-	for i := range n.accounts {
-		best = over(best, n.accounts[i].now)
+	switch {
+	case len(n.accounts) == 0:
+	case len(n.accounts) == 1 && own.has == 0:
+		own = n.accounts[0].now
+	default:
+		var best usage
+		for i := range n.accounts {
+			best = over(best, n.accounts[i].now)
+		}
+		own.add(best, 1)
 	}
-	own.add(best, 1)
 	if n.life == waiting {
 		return own
 	}
@@ -131,11 +147,11 @@ func (n *node) reported() usage {
 	if n.life == ended && n.status == telemetry.StatusError {
 		failed = 1
 	}
-	switch n.kind {
-	case telemetry.KindTool:
+	switch n.sort {
+	case aTool:
 		own.put(tools, 1)
 		own.put(failures, failed)
-	case telemetry.KindLLM:
+	case aCall:
 		own.put(callsMade, 1)
 		own.put(failures, failed)
 		if own.reported(tokens) {
@@ -150,8 +166,7 @@ func (n *node) reported() usage {
 // with lays what was told of the span over what is told of the work below.
 func (n *node) with(own, below usage) usage {
 	total := combine(own, below, n.scopeSelf)
-	switch n.kind {
-	case telemetry.KindTool: // a tool use beside those below it
+	if n.sort == aTool { // a tool use beside those below it
 		total.n[tools] = own.n[tools] + below.n[tools]
 		total.n[failures] = own.n[failures] + below.n[failures]
 	}

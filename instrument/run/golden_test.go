@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"os"
@@ -45,6 +46,29 @@ func TestGoldenStates(t *testing.T) {
 			require.NoError(t, slow.read(func(e telemetry.Event) { slow.state.Apply(e) }))
 			slow.state.Abandon()
 			again, err := json.MarshalIndent(slow.state.Since(0, 0), "", " ")
+			require.NoError(t, err)
+			assert.Equal(t, string(got), string(again))
+
+			// Nothing of it lies in the lines' memory, which is used again.
+			data, err := os.ReadFile(JournalPath(dir))
+			require.NoError(t, err)
+			reused, buffer := NewState(), []byte(nil)
+			for line := range bytes.Lines(data) {
+				buffer = append(buffer[:0], bytes.TrimSuffix(line, []byte("\n"))...)
+				e, err := telemetry.Decode(buffer)
+				if err != nil {
+					if !bytes.HasSuffix(line, []byte("\n")) {
+						break // torn
+					}
+					e = telemetry.Event{}
+				}
+				reused.Apply(e)
+				for i := range buffer {
+					buffer[i] = '#'
+				}
+			}
+			reused.Abandon()
+			again, err = json.MarshalIndent(reused.Since(0, 0), "", " ")
 			require.NoError(t, err)
 			assert.Equal(t, string(got), string(again))
 		})

@@ -40,7 +40,7 @@ func (s *State) start(n *node, at, recv int64) {
 func (s *State) end(n *node, e *telemetry.Event, at, recv int64) {
 	if n.life == ended { // a second end: that it failed may be found out later
 		if e.Error != "" {
-			n.err = e.Error
+			n.err = strings.Clone(e.Error)
 		}
 		if statusOf(e) == telemetry.StatusError {
 			n.status = telemetry.StatusError
@@ -60,9 +60,9 @@ func (s *State) end(n *node, e *telemetry.Event, at, recv int64) {
 	if n.durationTold = told; told {
 		n.duration = duration
 	}
-	n.status, n.err, n.statusTold = statusOf(e), e.Error, e.Status != "" || e.Error != ""
+	n.status, n.err, n.statusTold = statusOf(e), strings.Clone(e.Error), e.Status != "" || e.Error != ""
 	if e.Message != "" {
-		n.message = e.Message
+		n.message = strings.Clone(e.Message)
 	}
 	s.learn(n, recv)
 }

@@ -2,6 +2,7 @@ package run
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
 )
@@ -32,6 +33,7 @@ type node struct {
 	rev          int64
 
 	name, component, kind, phaseField, source, callID string
+	sort                                              sort // what its kind says
 	life                                              life
 	started                                           bool // a start was told for this attempt
 	finished                                          bool // it ended at least once
@@ -61,6 +63,7 @@ type node struct {
 	demoted bool    // the gateway made it out, and others tell of agents
 	worksOn string
 	listed  listing // known to enlist
+	renamed bool    // enlist has to look at it again
 	leads   bool    // agents are below
 
 	agent   *node // nearest agent above
@@ -70,7 +73,8 @@ type node struct {
 	member  *phase // the phase that it is a span of
 	counted bool   // known to the counts
 
-	openBelow int // open spans below
+	openBelow int   // open spans below
+	leafAt    int32 // its place among the leaves, from 1 on
 	// Silence, in milliseconds since the run's start.
 	startRecv, heard, longest int64
 	beats                     int
@@ -80,14 +84,12 @@ type node struct {
 }
 
 // isAgent tells whether what lies below belongs to it as to an agent.
-func (n *node) isAgent() bool { return n.same == nil && telemetry.IsAgent(n.kind) }
+func (n *node) isAgent() bool { return n.same == nil && n.sort == anAgent }
 
 // counts tells whether it is one of the run's agents.
 func (n *node) counts() bool { return n.isAgent() && !n.demoted }
 
-func (n *node) isPhase() bool {
-	return n.kind == telemetry.KindPhase || n.kind == telemetry.KindDiscovery
-}
+func (n *node) isPhase() bool { return n.sort == aPhase }
 
 func (n *node) label() string {
 	switch {
@@ -100,22 +102,24 @@ func (n *node) label() string {
 }
 
 // stateOf is what a reader is told of the span.
-func (s *State) stateOf(n *node) string {
+func (s *State) stateOf(n *node) string { return standings[s.standing(n)] }
+
+func (s *State) standing(n *node) standing {
 	switch {
 	case n.life == ended && n.status == telemetry.StatusError:
-		return Failed
+		return isFailed
 	case n.life == ended && n.status == telemetry.StatusCancelled:
-		return Cancelled
+		return isCancelled
 	case n.life == ended:
-		return Done
+		return isDone
 	case s.ended && n != s.root:
-		return Lost
+		return isLost
 	case n.life == waiting:
-		return Queued
+		return isQueued
 	case n.stall != nil:
-		return Stalled
+		return isStalled
 	}
-	return Running
+	return isRunning
 }
 
 // touch moves the span to the end of the list by last change.
@@ -146,6 +150,7 @@ func (s *State) span(id string) *node {
 	if n := s.nodes[id]; n != nil {
 		return n
 	}
+	id = strings.Clone(id)
 	n := &node{id: id, seq: len(s.order), life: waiting}
 	s.nodes[id] = n
 	s.order = append(s.order, n)
@@ -153,9 +158,10 @@ func (s *State) span(id string) *node {
 	s.locate(n)
 	s.touch(n)
 	s.adopt(n, id)
-	if alias := traced(id); alias != "" && s.nodes[alias] == nil {
-		s.traced[alias] = n
-		s.adopt(n, alias)
+	if s.tracedOrphans > 0 {
+		if alias := traced(id); alias != "" && s.nodes[alias] == nil {
+			s.adopt(n, alias)
+		}
 	}
 	return n
 }
@@ -166,7 +172,7 @@ func (s *State) attach(n *node) {
 	switch {
 	case n.same != nil: // it hangs under the agent that it is
 	case parent == nil:
-		s.orphans[n.parentID] = append(s.orphans[n.parentID], n)
+		s.await(n)
 	case parent == n.parent:
 	case !fits(n, parent):
 		s.cut++
@@ -213,8 +219,10 @@ func (s *State) link(n, parent *node) {
 	}
 	parent.last = n
 	s.opened(parent, n.openBelow+isOpen(n))
-	parent.below.add(&n.up, 1)
-	s.settle(parent)
+	if !n.up.blank() {
+		parent.below.add(&n.up, 1)
+		s.settle(parent)
+	}
 	for i := range n.accounts {
 		a := &n.accounts[i]
 		above := parent.account(a.source)
@@ -237,8 +245,10 @@ func (s *State) unlink(n *node) {
 	}
 	n.parent, n.prev, n.next = nil, nil, nil
 	s.opened(parent, -n.openBelow-isOpen(n))
-	parent.below.add(&n.up, -1)
-	s.settle(parent)
+	if !n.up.blank() {
+		parent.below.add(&n.up, -1)
+		s.settle(parent)
+	}
 	for i := range n.accounts {
 		a := &n.accounts[i]
 		above := parent.account(a.source)
@@ -251,7 +261,7 @@ func (s *State) unlink(n *node) {
 // lives does not mean that anything goes on; of an agent told of twice, the one
 // that stands for both does.
 func isOpen(n *node) int {
-	if n.life == open && n.kind != telemetry.KindProcess && n.same == nil {
+	if n.life == open && n.sort != aProcess && n.same == nil {
 		return 1
 	}
 	return 0
@@ -274,7 +284,7 @@ func (s *State) locate(n *node) (changed bool) {
 		agent = n.parent
 	}
 	ph, bySpan := s.phaseOf(n)
-	metered := agent == nil && n.same == nil && (n.kind == telemetry.KindLLM &&
+	metered := agent == nil && n.same == nil && (n.sort == aCall &&
 		(n.source == telemetry.SourceGateway || n.source == telemetry.SourceOTLP) ||
 		n.source == telemetry.SourceGateway && n.isAgent())
 	var top *phase

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"container/heap"
 	"slices"
-
-	"github.com/obsrun/obsrun/instrument/telemetry"
 )
 
 // CriticalPath is the chain of spans that the run's end waited for, from its
@@ -74,7 +72,7 @@ func (h *byStart) Pop() any {
 func (w *pathWalk) span(n *node, from, t int64) {
 	var ahead []piece // by end, the latest last
 	for c := n.first; c != nil; c = c.next {
-		if c.life == waiting || c.kind == telemetry.KindProcess {
+		if c.life == waiting || c.sort == aProcess {
 			continue
 		}
 		p := piece{c, millis(c.startAt), t}

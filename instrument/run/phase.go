@@ -20,7 +20,7 @@ type phase struct {
 	wallTold    bool
 	first, last int64
 	agents      int
-	by          map[string]int // agents by state
+	by          tally // agents
 	usage       usage
 	readings    readings
 	stalls      int
@@ -42,7 +42,8 @@ func (s *State) phaseNamed(name string) *phase {
 	name = phaseName(name)
 	p := s.phases[name]
 	if p == nil {
-		p = &phase{name: name, seq: len(s.phaseOrder), by: make(map[string]int)}
+		name = strings.Clone(name)
+		p = &phase{name: name, seq: len(s.phaseOrder)}
 		s.phases[name] = p
 		s.phaseOrder = append(s.phaseOrder, p)
 	}
@@ -105,7 +106,7 @@ func (s *State) boundary(e *telemetry.Event, at int64) {
 		if p.counts == nil {
 			p.counts = make(map[string]float64)
 		}
-		p.counts[key] = n
+		p.counts[s.keep(key)] = n
 	}
 	if complete {
 		p.closed = true
@@ -122,7 +123,7 @@ func (s *State) phaseState(p *phase) string {
 	if p.closed || (s.ended && p.first != 0) {
 		return Done
 	}
-	queued, running, done := p.by[Queued], p.by[Running]+p.by[Stalled], 0
+	queued, running, done := p.by[isQueued], p.by[isRunning]+p.by[isStalled], 0
 	done = p.agents - queued - running
 	if len(p.spans) > 0 {
 		queued, running, done = 0, 0, 0
@@ -169,7 +170,7 @@ func (s *State) wallOf(p *phase, state string) int64 {
 		return covered(ranges)
 	}
 	last := p.last
-	if s.ended && p.by[Lost] > 0 {
+	if s.ended && p.by[isLost] > 0 {
 		last = max(last, s.root.endAt)
 	}
 	return max(0, last-p.first)
@@ -214,8 +215,8 @@ func (s *State) Phases() []Phase {
 		state := s.phaseState(p)
 		v := Phase{
 			Name: p.name, State: state, StartMS: millis(p.first), WallMS: millis(s.wallOf(p, state)),
-			Agents: p.agents, Queued: p.by[Queued], Running: p.by[Running] + p.by[Stalled],
-			Errors: p.by[Failed] + p.by[Lost], Stalls: p.stalls, Usage: p.usage.view(), Counts: maps.Clone(p.counts),
+			Agents: p.agents, Queued: p.by[isQueued], Running: p.by[isRunning] + p.by[isStalled],
+			Errors: p.by[isFailed] + p.by[isLost], Stalls: p.stalls, Usage: p.usage.view(), Counts: maps.Clone(p.counts),
 		}
 		v.Ended = v.Agents - v.Queued - v.Running
 		if state == Done {

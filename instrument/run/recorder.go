@@ -1,11 +1,13 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -26,8 +28,10 @@ type RefusedError struct{ Reason string }
 func (e *RefusedError) Error() string { return "refused: " + e.Reason }
 
 const (
-	// maxPending bounds the lines that wait to be written. Whoever records waits
-	// while the disk is slow; while it fails, what comes beyond is lost.
+	// maxAhead bounds the lines that wait to be written while they can be: whoever
+	// records more has to wait. While the disk fails nobody waits, and what comes
+	// beyond maxPending is lost.
+	maxAhead   = 2 << 20
 	maxPending = 8 << 20
 	// maxBatch bounds one write.
 	maxBatch   = 1 << 20
@@ -48,17 +52,51 @@ type Recorder struct {
 	refused *rejectLog
 
 	mu       sync.Mutex
-	pending  []telemetry.Event
-	bytes    int
+	pending  batch
+	bytes    int           // of lines that are not written yet
 	recorded uint64        // events taken in
 	written  uint64        // of those, the ones journaled and folded, or given up
-	progress chan struct{} // closed and replaced when written grew
+	progress chan struct{} // closed when written grew; nil while nobody waits for it
 	more     chan struct{} // there is something to write
+	idle     bool          // the writer waits to be told so
 	closed   bool
 	failing  error
 	lost     int64 // events lost to a full disk, not yet told
 	lostEver int64
 	done     chan struct{}
+}
+
+// batch is events that go into the journal together, and their lines, each with its
+// newline. The events have no Raw.
+type batch struct {
+	lines  []byte
+	events []telemetry.Event
+}
+
+// piece is how many of the events, and how many bytes their lines are, go in one
+// write: at least one.
+func (b *batch) piece() (events, size int) {
+	if len(b.lines) <= maxBatch {
+		return len(b.events), len(b.lines)
+	}
+	size = bytes.LastIndexByte(b.lines[:maxBatch], '\n') + 1
+	if size == 0 {
+		return 1, bytes.IndexByte(b.lines, '\n') + 1
+	}
+	return bytes.Count(b.lines[:size], []byte{'\n'}), size
+}
+
+// keptEvents is how many events a batch has room for when it waits to be used again.
+const keptEvents = 1 << 14
+
+// empty makes the batch ready to be used again, with no more memory than many need.
+func (b *batch) empty() {
+	if cap(b.lines) > 2*maxAhead || cap(b.events) > keptEvents {
+		*b = batch{}
+		return
+	}
+	clear(b.events) // they hold on to what they were read from
+	b.lines, b.events = b.lines[:0], b.events[:0]
 }
 
 // NewSpanID makes an id as W3C trace context has it: 16 hex digits.
@@ -78,8 +116,8 @@ func NewRecorder(dir string, now func() time.Time) (*Recorder, error) {
 	}
 	r := &Recorder{
 		feed: NewFeed(), rootID: NewSpanID(), start: now(), now: now, append: w.Append, close: w.Close,
-		refused:  &rejectLog{path: RejectedPath(dir)},
-		progress: make(chan struct{}), more: make(chan struct{}, 1), done: make(chan struct{}),
+		refused: &rejectLog{path: RejectedPath(dir)},
+		more:    make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go r.write()
 	return r, nil
@@ -108,9 +146,14 @@ func (r *Recorder) Note(level, message string) {
 	_ = r.Record(telemetry.Event{Type: telemetry.Log, Level: level, Message: message, Source: telemetry.SourceObsrun})
 }
 
-// Record takes in an event from a receiver. It keeps ev.Raw. What is no valid
-// event goes to rejected.jsonl and is no error. It waits while the disk is slow.
-func (r *Recorder) Record(ev telemetry.Event) error {
+// Record takes in an event from a receiver. It keeps the event, and so what it was
+// decoded from, until it is folded. What is no valid event goes to rejected.jsonl
+// and is no error. It waits while the disk is slow.
+func (r *Recorder) Record(ev telemetry.Event) error { return r.record(&ev, true) }
+
+// record is Record; bounded is false for what the writer tells itself, which finds
+// room in any case.
+func (r *Recorder) record(ev *telemetry.Event, bounded bool) error {
 	if ev.Fault == "" && ev.Source != telemetry.SourceObsrun && ev.Type == telemetry.SpanEnd && ev.SpanID == r.rootID {
 		reason := "the root span is ended by obsrun alone"
 		r.reject(ev.Source, ev.Raw, reason)
@@ -121,8 +164,8 @@ func (r *Recorder) Record(ev telemetry.Event) error {
 		return nil
 	}
 	r.mu.Lock()
-	for r.bytes >= maxPending && r.failing == nil && !r.closed {
-		progress := r.progress
+	for bounded && r.bytes >= maxAhead && r.failing == nil && !r.closed {
+		progress := r.awaited()
 		r.mu.Unlock()
 		<-progress
 		r.mu.Lock()
@@ -131,15 +174,18 @@ func (r *Recorder) Record(ev telemetry.Event) error {
 	switch {
 	case r.closed:
 		return ErrClosed
-	case r.bytes >= maxPending:
+	case bounded && r.bytes >= maxPending:
 		r.lost++
 		r.lostEver++
 		return ErrFull
 	}
-	now := r.now()
-	ev.Stamp(ev.Source, now.Sub(r.start).Milliseconds(), seconds(r.start.Add(now.Sub(r.start))))
-	r.pending = append(r.pending, ev)
-	r.bytes += len(ev.Raw) + 1
+	elapsed := r.now().Sub(r.start)
+	before := len(r.pending.lines)
+	lines := ev.AppendStamped(r.pending.lines, ev.Source, elapsed.Milliseconds(), seconds(r.start.Add(elapsed)))
+	ev.Raw = nil
+	r.pending.lines = append(lines, '\n')
+	r.pending.events = append(r.pending.events, *ev)
+	r.bytes += len(r.pending.lines) - before
 	r.recorded++
 	r.poke()
 	return nil
@@ -147,11 +193,25 @@ func (r *Recorder) Record(ev telemetry.Event) error {
 
 func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
+// poke wakes the writer where it waits. The caller has the lock.
 func (r *Recorder) poke() {
+	if !r.idle {
+		return
+	}
+	r.idle = false
 	select {
 	case r.more <- struct{}{}:
 	default:
 	}
+}
+
+// awaited gives the channel that is closed when more was written. The caller has
+// the lock.
+func (r *Recorder) awaited() <-chan struct{} {
+	if r.progress == nil {
+		r.progress = make(chan struct{})
+	}
+	return r.progress
 }
 
 // Sync waits until everything recorded before is in the journal.
@@ -159,7 +219,7 @@ func (r *Recorder) Sync(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for upTo := r.recorded; r.written < upTo; {
-		progress := r.progress
+		progress := r.awaited()
 		r.mu.Unlock()
 		select {
 		case <-progress:
@@ -175,76 +235,86 @@ func (r *Recorder) Sync(ctx context.Context) error {
 // write moves what is pending to the journal and the state, until Finish.
 func (r *Recorder) write() {
 	defer close(r.done)
-	retry := firstRetry
+	var taken batch
 	for {
-		batch, closed := r.take()
-		if len(batch) == 0 {
+		closed := r.take(&taken)
+		if len(taken.events) == 0 {
 			if closed {
 				return
 			}
 			<-r.more
+			// Whoever is about to record as well does so first: one write for all.
+			runtime.Gosched()
 			continue
 		}
-		lines := make([]byte, 0, maxBatch)
-		for i := range batch {
-			lines = append(append(lines, batch[i].Raw...), '\n')
-		}
-		if err := r.append(lines); err != nil {
-			if r.failed(err, closed) {
+		for rest := taken; len(rest.events) > 0; {
+			events, size := rest.piece()
+			if !r.store(rest.lines[:size], len(rest.events)) {
 				return
 			}
-			select {
-			case <-time.After(retry):
-			case <-r.more:
-			}
-			retry = min(2*retry, lastRetry)
-			continue
+			r.feed.update(func(s *State) {
+				for i := range rest.events[:events] {
+					s.apply(&rest.events[i])
+				}
+			})
+			r.advance(events, size)
+			rest.lines, rest.events = rest.lines[size:], rest.events[events:]
 		}
-		retry = firstRetry
-		r.feed.update(func(s *State) {
-			for i := range batch {
-				s.Apply(batch[i])
-			}
-		})
-		r.advance(len(batch), len(lines))
+		taken.empty()
 	}
 }
 
-// take gives the next lines to write, without removing them: they stay first in
-// line until they are written.
-func (r *Recorder) take() (batch []telemetry.Event, closed bool) {
+// take puts what is pending in place of the batch, which is empty, and tells whether
+// nothing more will come.
+func (r *Recorder) take(into *batch) (closed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	size := 0
-	for i := range r.pending {
-		size += len(r.pending[i].Raw) + 1
-		if i > 0 && size > maxBatch {
-			return r.pending[:i], r.closed
-		}
-	}
-	return r.pending, r.closed
+	r.pending, *into = *into, r.pending
+	r.idle = len(into.events) == 0
+	return r.closed
 }
 
-// failed takes note of a write that failed, and tells whether to give up: at the
-// end of the run nobody waits for a disk.
-func (r *Recorder) failed(err error, closed bool) (giveUp bool) {
+// store appends lines to the journal, however long that takes. False says that it
+// could not be done before the run's end: they, of all the events that were taken,
+// are lost.
+func (r *Recorder) store(lines []byte, events int) bool {
+	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
+		err := r.append(lines)
+		if err == nil {
+			return true
+		}
+		if r.failed(err, events) {
+			return false
+		}
+		select {
+		case <-time.After(retry):
+		case <-r.more:
+		}
+	}
+}
+
+// failed takes note of a write that failed, and tells whether to give up, with the
+// events that were taken and those that wait: at the end of the run nobody waits
+// for a disk.
+func (r *Recorder) failed(err error, taken int) (giveUp bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failing = err
-	if closed {
-		r.lostEver += int64(len(r.pending))
-		r.written += uint64(len(r.pending))
-		r.pending, r.bytes = nil, 0
+	r.idle = true
+	if r.closed {
+		lost := taken + len(r.pending.events)
+		r.lostEver += int64(lost)
+		r.written += uint64(lost)
+		r.pending, r.bytes = batch{}, 0
 	}
 	r.signal()
-	return closed
+	return r.closed
 }
 
-// advance takes what was written off the pending lines. After a time of failure
-// it records what that cost.
+// advance takes note of what was written and folded. After a time of failure it
+// records what that cost.
 func (r *Recorder) advance(events, size int) {
 	r.mu.Lock()
-	r.pending = append(r.pending[:0:0], r.pending[events:]...)
 	r.bytes -= size
 	r.written += uint64(events)
 	r.signal()
@@ -252,13 +322,19 @@ func (r *Recorder) advance(events, size int) {
 	r.failing, r.lost = nil, 0
 	r.mu.Unlock()
 	if failing != nil {
-		r.Note("warn", fmt.Sprintf("the journal could not be written for a time (%v); %d events were lost", failing, lost))
+		_ = r.record(&telemetry.Event{
+			Type: telemetry.Log, Level: "warn", Source: telemetry.SourceObsrun,
+			Message: fmt.Sprintf("the journal could not be written for a time (%v); %d events were lost", failing, lost),
+		}, false)
 	}
 }
 
+// signal wakes whoever waits for progress. The caller has the lock.
 func (r *Recorder) signal() {
-	close(r.progress)
-	r.progress = make(chan struct{})
+	if r.progress != nil {
+		close(r.progress)
+		r.progress = nil
+	}
 }
 
 // reject writes what is no event to rejected.jsonl and tells of it, less and
@@ -302,6 +378,7 @@ func (r *Recorder) Finish(status string, attrs map[string]any) error {
 	})
 	r.mu.Lock()
 	r.closed = true
+	r.idle = true
 	r.poke()
 	r.mu.Unlock()
 	<-r.done

@@ -32,8 +32,10 @@ const maxNamesakes = 64
 // identify finds out whether the span, which an event was about, is an agent that
 // another source told of, and likewise for the agents of calls told of twice.
 func (s *State) identify(n *node) {
-	s.enlist(n)
-	if n.worksOn != "" && n.isAgent() {
+	if n.renamed {
+		s.enlist(n)
+	}
+	if s.several && n.worksOn != "" && n.isAgent() {
 		if other := s.namesake(n); other != nil {
 			s.unite(n, other)
 		}
@@ -77,9 +79,14 @@ func (s *State) join(call, agent *node) {
 
 // enlist keeps the agents by what they work on, and who told of them.
 func (s *State) enlist(n *node) {
+	n.renamed = false
 	key := ""
 	if n.isAgent() && n != s.root {
 		key = worksOn(n)
+		s.several = s.several || s.told+len(s.inferred) > 0 && n.source != s.firstTeller
+		if s.told+len(s.inferred) == 0 && !s.several {
+			s.firstTeller = n.source
+		}
 	}
 	if key != n.worksOn {
 		if n.worksOn != "" {
@@ -281,7 +288,7 @@ func (s *State) unite(a, b *node) {
 	}
 	// Frameworks nest what is one agent: it hands up what it reported once.
 	for p := n.parent; p != nil && p != stands; p = p.parent {
-		if p.source == n.source && telemetry.IsAgent(p.kind) && worksOn(p) == worksOn(n) {
+		if p.source == n.source && p.sort == anAgent && worksOn(p) == worksOn(n) {
 			stands = p
 		}
 	}

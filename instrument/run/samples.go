@@ -1,7 +1,5 @@
 package run
 
-import "github.com/obsrun/obsrun/instrument/telemetry"
-
 // Sample is what had been used up to a moment: Unix milliseconds, tokens, tool
 // uses. As JSON it is an array of the three.
 type Sample [3]int64
@@ -62,7 +60,7 @@ func (r *readings) put(atMS int64, u *usage) {
 
 // sample takes note of what an open agent has used by now.
 func (s *State) sample(n *node) {
-	if n.life != open || !telemetry.IsAgent(n.kind) {
+	if n.life != open || n.sort != anAgent {
 		return
 	}
 	if n.readings == nil {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"iter"
-	"maps"
 	"slices"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
@@ -24,16 +23,26 @@ func (s *State) opened(n *node, delta int) {
 
 // leaf keeps the set of open spans with nothing open below.
 func (s *State) leaf(n *node) {
-	if isOpen(n) == 1 && n.openBelow == 0 {
-		s.leaves[n] = struct{}{}
-	} else {
-		delete(s.leaves, n)
+	switch leaf := isOpen(n) == 1 && n.openBelow == 0; {
+	case leaf && n.leafAt == 0:
+		s.leaves = append(s.leaves, n)
+		n.leafAt = int32(len(s.leaves))
+	case !leaf && n.leafAt != 0:
+		last := s.leaves[len(s.leaves)-1]
+		s.leaves[n.leafAt-1], last.leafAt = last, n.leafAt
+		s.leaves[len(s.leaves)-1] = nil
+		s.leaves = s.leaves[:len(s.leaves)-1]
+		n.leafAt = 0
 	}
 }
 
 // hear takes note of activity: of the span, and so of all above it.
 func (s *State) hear(told *node, e *telemetry.Event, at, recv int64) {
 	boundary := e.Type == telemetry.SpanStart || e.Type == telemetry.SpanEnd
+	id := told.id
+	if id != e.SpanID {
+		id = s.keep(e.SpanID)
+	}
 	for n := told; n != nil; n = n.parent {
 		if n.life != waiting && (n.life == open || n == told) {
 			n.longest = max(n.longest, recv-n.heard)
@@ -44,7 +53,7 @@ func (s *State) hear(told *node, e *telemetry.Event, at, recv int64) {
 				}
 			}
 		}
-		n.lastType, n.lastID = e.Type, e.SpanID
+		n.lastType, n.lastID = e.Type, id
 		if recv > n.heard {
 			n.heard = recv
 			s.touch(n)
@@ -221,7 +230,7 @@ func (s *State) Suspects() iter.Seq[Suspect] {
 		if s.ended || !yield(s.suspect(s.root)) {
 			return
 		}
-		leaves := slices.SortedFunc(maps.Keys(s.leaves), func(a, b *node) int { return a.seq - b.seq })
+		leaves := slices.SortedFunc(slices.Values(s.leaves), func(a, b *node) int { return a.seq - b.seq })
 		for _, n := range leaves {
 			// The gateway hears of an agent only while it calls.
 			inferred := n.source == telemetry.SourceGateway && n.isAgent()

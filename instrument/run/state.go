@@ -1,10 +1,10 @@
 package run
 
 import (
-	"bytes"
 	"encoding/json"
 	"iter"
 	"math"
+	"strings"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
 )
@@ -22,7 +22,9 @@ type State struct {
 	nodes          map[string]*node
 	order          []*node          // by first appearance
 	traced         map[string]*node // by their id in trace context, where it is another
+	tracedTo       int              // how many of order are in it
 	orphans        map[string][]*node
+	tracedOrphans  int   // ids that orphans wait for which can be of trace context
 	oldest, newest *node // by last change
 	cut            int64
 
@@ -37,8 +39,11 @@ type State struct {
 	evident  []*node            // LLM calls that a second source told of, to be looked at
 	inferred []*node            // agents that the gateway made out
 	told     int                // agents that others told of
+	// several sources may have told of agents; until then all did so that firstTeller is.
+	several     bool
+	firstTeller string
 
-	by                              map[string]int // agents by state
+	by                              tally // agents
 	agents, spawned, agentsFinished int
 	planned                         bool // a span_queued was seen
 	unheard                         int  // open agents that have reported no tokens
@@ -46,11 +51,13 @@ type State struct {
 	paths                           map[string]bool // artifacts
 	analyses                        map[string]bool
 	unknown                         int64
-	heardFrom                       map[string]int64 // lines by source
+	heardFrom                       map[string]*teller
+	teller                          *teller           // of the last line
+	kept                            map[string]string // see keep
 	logs                            []Entry
 	stalls                          []*Stall
 	kinds                           map[string]*kindFacts
-	leaves                          map[*node]struct{} // open, nothing open below
+	leaves                          []*node // open, nothing open below
 	burn                            burn
 	usedUp                          consumption
 	attrs                           rootAttrs
@@ -71,14 +78,14 @@ func NewState() *State {
 	s := &State{
 		nodes: make(map[string]*node), traced: make(map[string]*node), orphans: make(map[string][]*node),
 		phases: make(map[string]*phase), calls: make(map[string]*node), stray: make(map[string]*usage),
-		by: make(map[string]int), paths: make(map[string]bool), analyses: make(map[string]bool),
-		kinds: make(map[string]*kindFacts), leaves: make(map[*node]struct{}),
-		heardFrom: make(map[string]int64), workers: make(map[string][]*node),
+		paths: make(map[string]bool), analyses: make(map[string]bool),
+		kinds: make(map[string]*kindFacts), kept: make(map[string]string),
+		heardFrom: make(map[string]*teller), tracedTo: 1, workers: make(map[string][]*node),
 	}
 	s.root = &node{kind: telemetry.KindRun, life: open}
 	s.order = append(s.order, s.root)
 	s.nodes[""] = s.root
-	s.leaves[s.root] = struct{}{}
+	s.leaf(s.root)
 	s.touch(s.root)
 	return s
 }
@@ -93,11 +100,14 @@ func (s *State) Ended() bool { return s.ended }
 // RootID is the id of the root span, empty before it began.
 func (s *State) RootID() string { return s.root.id }
 
-// Apply folds one event, the next line of the journal.
-func (s *State) Apply(e telemetry.Event) {
+// Apply folds one event, the next line of the journal. It keeps nothing of what the
+// event was decoded from.
+func (s *State) Apply(e telemetry.Event) { s.apply(&e) }
+
+func (s *State) apply(e *telemetry.Event) {
 	s.rev++
-	s.heardFrom[e.Source]++
-	at := s.timeOf(&e)
+	s.lineOf(e)
+	at := s.timeOf(e)
 	recv := s.lastRecv
 	if e.RecvMS.OK {
 		recv = e.RecvMS.N
@@ -106,41 +116,44 @@ func (s *State) Apply(e telemetry.Event) {
 	}
 	s.at = at
 	s.lastAt, s.lastRecv = max(s.lastAt, at), max(s.lastRecv, recv)
-	before := s.grand().n[tokens]
-	s.consume(&e, at)
+	before := s.used()
+	s.consume(e, at)
 
 	var told *node // the span that the event is about
 	switch e.Type {
 	case telemetry.SpanQueued, telemetry.SpanStart, telemetry.SpanUpdate, telemetry.SpanEnd:
-		told = s.fold(&e, at, recv)
+		told = s.fold(e, at, recv)
 	case telemetry.Phase:
-		s.boundary(&e, at)
+		s.boundary(e, at)
 		told = s.root
 	case telemetry.Artifact:
-		s.paths[e.Path] = true
-		if e.Kind == "analysis" {
-			s.analyses[e.Path] = true
+		if !s.paths[e.Path] {
+			s.paths[strings.Clone(e.Path)] = true
+		}
+		if e.Kind == "analysis" && !s.analyses[e.Path] {
+			s.analyses[strings.Clone(e.Path)] = true
 		}
 		told = s.heardOf(e.SpanID)
 	case telemetry.Log:
-		s.log(&e, at)
-		s.slept(&e, recv)
+		s.log(e, at)
+		s.slept(e, recv)
 		told = s.heardOf(e.SpanID)
 	case telemetry.SpanStalled:
-		s.flag(&e, at)
+		s.flag(e, at)
 	case telemetry.SpanResumed:
 		if n := s.nodes[e.SpanID]; n != nil {
 			s.resume(n, at)
 		}
 	default:
+		e.Type = telemetry.Type(s.keep(string(e.Type)))
 		s.unknown++
 		told = s.heardOf(e.SpanID)
 	}
 	// That obsrun looked at a process is no sign of life either.
 	if told != nil && (told != s.root || e.Source != telemetry.SourceObsrun) && e.Source != telemetry.SourceProcess {
-		s.hear(told, &e, at, recv)
+		s.hear(told, e, at, recv)
 	}
-	if grown := s.grand().n[tokens] - before; grown != 0 {
+	if grown := s.used() - before; grown != 0 {
 		s.consumed(told, at, grown)
 	}
 }
@@ -179,10 +192,11 @@ func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
 		return s.begin(e, at, recv)
 	}
 	n := s.span(e.SpanID)
-	s.count(n, -1)
+	before := s.factsOf(n)
 	n.counted = true
-	if n.source == "" && n != s.root {
+	if n.source == "" && n != s.root && e.Source != "" {
 		n.source = e.Source
+		n.renamed = true
 	}
 	was := isOpen(n)
 	moved := s.describe(n, e)
@@ -200,12 +214,15 @@ func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
 			n.startRecv, n.heard = recv, recv
 		}
 		if e.Message != "" {
-			n.message = e.Message
+			n.message = strings.Clone(e.Message)
 		}
 	case telemetry.SpanEnd:
 		s.end(n, e, at, recv)
 	}
-	s.count(n, +1)
+	if now := s.factsOf(n); now != before {
+		s.reckon(before, -1)
+		s.reckon(now, +1)
+	}
 	if delta := isOpen(n) - was; delta != 0 {
 		s.leaf(n)
 		if n.parent != nil {
@@ -216,7 +233,11 @@ func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
 		s.relocate(n)
 	}
 	if e.Parent != "" && n != s.root && e.Parent != n.parentID {
-		n.parentID = e.Parent
+		if above := s.nodes[e.Parent]; above != nil {
+			n.parentID = above.id
+		} else {
+			n.parentID = strings.Clone(e.Parent)
+		}
 		s.attach(n)
 	}
 	s.stretch(n)
@@ -249,7 +270,7 @@ func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
 // begin folds the start of the run itself.
 func (s *State) begin(e *telemetry.Event, at, recv int64) *node {
 	n := s.root
-	n.id, n.source = e.SpanID, e.Source
+	n.id, n.source = strings.Clone(e.SpanID), e.Source
 	s.nodes[n.id] = n
 	s.describe(n, e)
 	n.startAt, n.started, n.attempts = at, true, 1
@@ -258,7 +279,7 @@ func (s *State) begin(e *telemetry.Event, at, recv int64) *node {
 	for _, child := range s.orphans[n.id] {
 		s.touch(child) // it hangs under the root already
 	}
-	delete(s.orphans, n.id)
+	s.found(n.id)
 	s.touch(n)
 	return n
 }
@@ -268,15 +289,19 @@ func (s *State) begin(e *telemetry.Event, at, recv int64) *node {
 func (s *State) describe(n *node, e *telemetry.Event) (moved bool) {
 	set := func(field *string, value string) {
 		if value != "" && value != *field {
-			*field = value
+			*field = s.keep(value)
 			moved = true
 		}
 	}
 	set(&n.name, e.Name)
 	set(&n.component, e.Component)
+	n.renamed = n.renamed || moved
 	moved = moved && n.isPhase() // other names say nothing of where it belongs
 	if n != s.root {
-		set(&n.kind, e.Kind)
+		if e.Kind != "" && e.Kind != n.kind {
+			n.kind, n.sort = s.keep(e.Kind), sortOf(e.Kind)
+			n.renamed, moved = true, true
+		}
 		set(&n.phaseField, e.Phase)
 	}
 	switch {
@@ -327,7 +352,8 @@ func (s *State) log(e *telemetry.Event, at int64) {
 		s.logs = append(s.logs[:0:0], s.logs[1:]...)
 	}
 	s.logs = append(s.logs, Entry{
-		Rev: s.rev, TimeMS: millis(at), Level: e.Level, Message: e.Message, SpanID: e.SpanID, Source: e.Source,
+		Rev: s.rev, TimeMS: millis(at), Level: s.keep(e.Level), Message: strings.Clone(e.Message),
+		SpanID: strings.Clone(e.SpanID), Source: e.Source,
 	})
 }
 
@@ -365,23 +391,4 @@ func millis(us int64) int64 {
 		return (us + 500) / 1000
 	}
 	return (us - 500) / 1000
-}
-
-// mergeObjects lays one JSON object over another, key by key.
-func mergeObjects(under, upper json.RawMessage) json.RawMessage {
-	if len(under) == 0 {
-		return bytes.Clone(upper) // it lies in a larger piece of input
-	}
-	var a, b map[string]json.RawMessage
-	if json.Unmarshal(under, &a) != nil || json.Unmarshal(upper, &b) != nil {
-		return bytes.Clone(upper)
-	}
-	for key, value := range b {
-		a[key] = value
-	}
-	merged, err := json.Marshal(a)
-	if err != nil {
-		return bytes.Clone(upper)
-	}
-	return merged
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
 )
@@ -44,9 +45,12 @@ func (u *usage) add(v usage, sign int64) {
 	u.has |= v.has
 }
 
-func (u usage) minus(v usage) usage {
-	u.add(v, -1)
-	return u
+// replace takes old out of the sum and puts v in.
+func (u *usage) replace(old, v *usage) {
+	for m := range u.n {
+		u.n[m] = clamp(u.n[m] + (v.n[m] - old.n[m]))
+	}
+	u.has |= v.has
 }
 
 // clamp keeps sums of absurd counters from overflowing.
@@ -136,9 +140,14 @@ func (n *node) newAttempt() {
 }
 
 func combine(own, kids usage, add bool) usage {
-	if add {
+	switch {
+	case kids.has == 0:
+		return own
+	case add:
 		own.add(kids, 1)
 		return own
+	case own.has == 0:
+		return kids
 	}
 	return over(own, kids)
 }
@@ -149,18 +158,21 @@ func (s *State) settle(n *node) {
 		total := n.resolve()
 		changed := total != n.total
 		if changed {
-			delta := total.minus(n.total)
-			s.count(n, -1)
-			n.total = total
-			s.count(n, +1)
-			s.sample(n)
 			if n.top != nil {
-				n.top.usage.add(delta, 1)
+				n.top.usage.replace(&n.total, &total)
 				n.top.readings.put(s.at/1000, &n.top.usage)
 			}
 			if n.metered {
-				s.unattributed(n.source).add(delta, 1)
+				s.unattributed(n.source).replace(&n.total, &total)
 			}
+			if total.reported(tokens) == n.total.reported(tokens) {
+				n.total = total // no number depends on the rest
+			} else {
+				s.count(n, -1)
+				n.total = total
+				s.count(n, +1)
+			}
+			s.sample(n)
 			s.touch(n)
 		}
 		if n.parent == nil || !s.hand(n) {
@@ -172,6 +184,28 @@ func (s *State) settle(n *node) {
 
 // hand brings up to date what the span hands up, and tells whether that changed.
 func (s *State) hand(n *node) bool {
+	// The usual cases by the shortest way; handUp says what they are.
+	switch {
+	case n.metered:
+	case n.owner() && len(n.up.told) == 0:
+		if n.total == n.up.settled {
+			return false
+		}
+		n.parent.below.settled.replace(&n.up.settled, &n.total)
+		n.up.settled = n.total
+		return true
+	case !n.owner() && n.muted == nil && n.total.has != 0 && n.below.blank() && len(n.up.told) == 1 && n.up.settled.has == 0:
+		said := &n.up.told[0]
+		if said.source != n.source {
+			break
+		}
+		if said.usage == n.total {
+			return false
+		}
+		n.parent.below.of(n.source).replace(&said.usage, &n.total)
+		said.usage = n.total
+		return true
+	}
 	up := n.handUp(s.spare)
 	s.spare = up
 	if up.settled == n.up.settled && slices.Equal(up.told, n.up.told) {
@@ -217,6 +251,14 @@ func (s *State) unattributed(source string) *usage {
 		s.stray[source] = u
 	}
 	return u
+}
+
+// used is how many tokens the whole run used.
+func (s *State) used() int64 {
+	if len(s.stray) == 0 {
+		return s.root.total.n[tokens]
+	}
+	return s.grand().n[tokens]
 }
 
 // grand is the usage of the whole run: the root's, and the metered work that
@@ -269,6 +311,7 @@ func (s *State) call(n *node, id string) {
 	if id == "" || n.callID == id {
 		return
 	}
+	id = strings.Clone(id)
 	n.callID = id
 	first := s.calls[id]
 	if first == nil {

@@ -11,41 +11,45 @@ import (
 // where the event has none. Raw becomes the line as it stands in the journal;
 // what the producer wrote stays as it was, in front.
 func (e *Event) Stamp(source string, recvMS int64, ts float64) {
+	e.Raw = e.AppendStamped(nil, source, recvMS, ts)
+}
+
+// AppendStamped is Stamp for who gathers lines: it appends the line to b, without a
+// newline, and leaves Raw as it was.
+func (e *Event) AppendStamped(b []byte, source string, recvMS int64, ts float64) []byte {
 	e.Source, e.RecvMS = source, N(recvMS)
 	if e.Raw == nil {
 		if !e.TS.OK {
 			e.TS = F(ts)
 		}
-		e.Raw = e.appendLine(make([]byte, 0, 256))
-		return
+		return e.appendLine(b)
 	}
 	line := bytes.TrimSpace(e.Raw)
-	if bytes.ContainsAny(line, "\r\n") {
+	if bytes.IndexByte(line, '\n') >= 0 || bytes.IndexByte(line, '\r') >= 0 {
 		var compact bytes.Buffer
 		if json.Compact(&compact, line) == nil {
 			line = compact.Bytes()
 		}
 	}
 	body := bytes.TrimRight(line[:len(line)-1], " \t")
-	out := make([]byte, 0, len(body)+64)
-	out = append(out, body...)
+	b = append(b, body...)
 	sep := byte(',')
 	if len(body) == 1 {
 		sep = ' '
 	}
 	if !e.hasTS() {
 		e.TS = F(ts)
-		out = append(out, sep)
-		out = append(out, `"ts":`...)
-		out = appendSeconds(out, ts)
+		b = append(b, sep)
+		b = append(b, `"ts":`...)
+		b = appendSeconds(b, ts)
 		sep = ','
 	}
-	out = append(out, sep)
-	out = append(out, `"source":`...)
-	out = appendText(out, source)
-	out = append(out, `,"recv_ms":`...)
-	out = strconv.AppendInt(out, recvMS, 10)
-	e.Raw = append(out, '}')
+	b = append(b, sep)
+	b = append(b, `"source":`...)
+	b = appendText(b, source)
+	b = append(b, `,"recv_ms":`...)
+	b = strconv.AppendInt(b, recvMS, 10)
+	return append(b, '}')
 }
 
 // hasTS tells whether the line has a ts, be it a number or not: a second one
@@ -54,9 +58,12 @@ func (e *Event) hasTS() bool {
 	if e.TS.OK {
 		return true
 	}
-	found := false
-	members(e.Raw, func(key, _ []byte) { found = found || string(key) == `"ts"` })
-	return found
+	for m := (members{b: e.Raw}); m.next(); {
+		if string(m.key) == `"ts"` {
+			return true
+		}
+	}
+	return false
 }
 
 // Line gives the event as one line without newline: Raw, or made from the
@@ -69,73 +76,85 @@ func (e *Event) Line() []byte {
 }
 
 func (e *Event) appendLine(b []byte) []byte {
-	b = append(b, '{')
-	put := func(key string) {
-		if len(b) > 1 {
-			b = append(b, ',')
-		}
-		b = appendText(b, key)
-		b = append(b, ':')
-	}
-	str := func(key, value string) {
-		if value != "" {
-			put(key)
-			b = appendText(b, value)
-		}
-	}
-	num := func(key string, f Float) {
-		if f.OK {
-			put(key)
-			b = appendFloat(b, f.F)
-		}
-	}
-	cnt := func(key string, n Int) {
-		if n.OK {
-			put(key)
-			b = strconv.AppendInt(b, n.N, 10)
-		}
-	}
-	raw := func(key string, v json.RawMessage) {
-		if len(v) > 0 {
-			put(key)
-			b = append(b, v...)
+	l := lineWriter{b: append(b, '{'), begin: len(b) + 1}
+	l.text("event", string(e.Type))
+	l.text("span_id", e.SpanID)
+	l.text("parent", e.Parent)
+	l.text("component", e.Component)
+	l.text("name", e.Name)
+	l.text("kind", e.Kind)
+	l.text("phase", e.Phase)
+	l.text("path", e.Path)
+	l.text("level", e.Level)
+	l.text("status", e.Status)
+	l.text("error", e.Error)
+	l.text("message", e.Message)
+	l.text("call_id", e.CallID)
+	l.number("duration_ms", e.DurationMS)
+	l.number("wall_ms", e.WallMS)
+	l.number("idle_ms", e.IdleMS)
+	l.count("tokens", e.Tokens)
+	l.count("input_tokens", e.Input)
+	l.count("output_tokens", e.Output)
+	l.count("cached_tokens", e.Cached)
+	l.number("cost_usd", e.CostUSD)
+	l.count("tool_uses", e.ToolUses)
+	l.text("tokens_scope", e.TokensScope)
+	if len(e.Counts) > 0 {
+		for _, key := range sortedKeys(e.Counts) {
+			l.number(key, F(e.Counts[key]))
 		}
 	}
-	str("event", string(e.Type))
-	str("span_id", e.SpanID)
-	str("parent", e.Parent)
-	str("component", e.Component)
-	str("name", e.Name)
-	str("kind", e.Kind)
-	str("phase", e.Phase)
-	str("path", e.Path)
-	str("level", e.Level)
-	str("status", e.Status)
-	str("error", e.Error)
-	str("message", e.Message)
-	str("call_id", e.CallID)
-	num("duration_ms", e.DurationMS)
-	num("wall_ms", e.WallMS)
-	num("idle_ms", e.IdleMS)
-	cnt("tokens", e.Tokens)
-	cnt("input_tokens", e.Input)
-	cnt("output_tokens", e.Output)
-	cnt("cached_tokens", e.Cached)
-	num("cost_usd", e.CostUSD)
-	cnt("tool_uses", e.ToolUses)
-	str("tokens_scope", e.TokensScope)
-	for _, key := range sortedKeys(e.Counts) {
-		num(key, F(e.Counts[key]))
-	}
-	raw("attrs", e.Attrs)
-	raw("evidence", e.Evidence)
+	l.object("attrs", e.Attrs)
+	l.object("evidence", e.Evidence)
 	if e.TS.OK {
-		put("ts")
-		b = appendSeconds(b, e.TS.F)
+		l.key("ts")
+		l.b = appendSeconds(l.b, e.TS.F)
 	}
-	str("source", e.Source)
-	cnt("recv_ms", e.RecvMS)
-	return append(b, '}')
+	l.text("source", e.Source)
+	l.count("recv_ms", e.RecvMS)
+	return append(l.b, '}')
+}
+
+// lineWriter appends the members of an object. What is absent is left out.
+type lineWriter struct {
+	b     []byte
+	begin int // behind the opening brace
+}
+
+func (l *lineWriter) key(key string) {
+	if len(l.b) > l.begin {
+		l.b = append(l.b, ',')
+	}
+	l.b = append(appendText(l.b, key), ':')
+}
+
+func (l *lineWriter) text(key, value string) {
+	if value != "" {
+		l.key(key)
+		l.b = appendText(l.b, value)
+	}
+}
+
+func (l *lineWriter) number(key string, f Float) {
+	if f.OK {
+		l.key(key)
+		l.b = appendFloat(l.b, f.F)
+	}
+}
+
+func (l *lineWriter) count(key string, n Int) {
+	if n.OK {
+		l.key(key)
+		l.b = strconv.AppendInt(l.b, n.N, 10)
+	}
+}
+
+func (l *lineWriter) object(key string, v json.RawMessage) {
+	if len(v) > 0 {
+		l.key(key)
+		l.b = append(l.b, v...)
+	}
 }
 
 func sortedKeys(m map[string]float64) []string {

@@ -99,13 +99,13 @@ func Specs() []Spec {
 	}
 }
 
-var specByType = func() map[Type]Spec {
-	byType := make(map[Type]Spec)
+var specByType = func() map[Type]*Spec {
+	byType := make(map[Type]*Spec)
 	for _, spec := range Specs() {
-		byType[spec.Type] = spec
+		byType[spec.Type] = &spec
 	}
 	return byType
 }()
 
 // Known tells whether the schema has this event.
-func (t Type) Known() bool { _, ok := specByType[t]; return ok }
+func (t Type) Known() bool { return specByType[t] != nil }

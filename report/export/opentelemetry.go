@@ -192,7 +192,7 @@ var operations = []string{"chat", "generate_content", "text_completion", "embedd
 
 // conventional are attrs of spans that the GenAI conventions have a name for.
 // The others are written with obsrun.attr. before their name.
-var conventional = map[string]string{
+var conventional = map[string]string{ // #nosec G101 -- names, no credentials
 	"provider": "gen_ai.provider.name", "agent_id": "gen_ai.agent.id", "session_id": "gen_ai.conversation.id",
 	"tool_call_id": "gen_ai.tool.call.id", "cache_write_tokens": "gen_ai.usage.cache_creation.input_tokens",
 	"server": "server.address", "http_method": "http.request.method", "http_status": "http.response.status_code",
