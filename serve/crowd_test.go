@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -89,17 +88,17 @@ func connected(s *Server, n int) func() bool {
 	}
 }
 
-// 300 clients, of which 50 never read: the others are told everything while those
+// 500 clients, of which 100 never read: the others are told everything while those
 // are stuck, and nothing is left of any of them.
 func TestCrowd(t *testing.T) {
-	const readers, stuck = 250, 50
+	const readers, stuck = 400, 100
 	rec, dir := record(t)
 	s := open(t, config(rec, dir), func(s *Server) {
 		s.patience = time.Minute // longer than the test: nobody is dropped
 		s.listener = narrow{s.listener}
 	})
 	ask(t, s, "GET", "/healthz").Body.Close()
-	goroutines, files := runtime.NumGoroutine(), descriptors(t)
+	before := measure(t)
 
 	conns := neverRead(t, s, stuck)
 	var clients, told sync.WaitGroup
@@ -137,8 +136,8 @@ func TestCrowd(t *testing.T) {
 	for _, conn := range conns {
 		conn.Close()
 	}
-	wait(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
-	wait(t, "descriptors are closed", func() bool { return descriptors(t) <= files })
+	conns = nil
+	leftNothing(t, before)
 }
 
 // A client that reads nothing is dropped when its patience is over, though the

@@ -157,7 +157,7 @@ func TestEventsOfCutJournal(t *testing.T) {
 func TestHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec, dir := record(t)
-		v := newView(config(rec, dir), nil, "", func(error) {})
+		v := newView(config(rec, dir), func(error) {})
 		ctx, cancel := context.WithCancel(t.Context())
 		w := &sink{}
 		done := make(chan struct{})

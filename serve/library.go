@@ -45,8 +45,6 @@ const keptOpen = 4
 // shelf has the runs of a library that somebody looks at or did lately.
 type shelf struct {
 	library *Library
-	page    []byte
-	csp     string
 	fault   func(error)
 
 	mu      sync.Mutex
@@ -64,12 +62,8 @@ type volume struct {
 	err     error
 }
 
-func newShelf(library *Library, fault func(error)) (*shelf, error) {
-	html, csp, err := library.RunPage()
-	if err != nil {
-		return nil, err
-	}
-	return &shelf{library: library, page: html, csp: csp, fault: fault, volumes: make(map[string]*volume)}, nil
+func newShelf(library *Library, fault func(error)) *shelf {
+	return &shelf{library: library, fault: fault, volumes: make(map[string]*volume)}
 }
 
 // routes answers the list at "/", with what it is made of, and the runs.
@@ -85,6 +79,10 @@ func (s *shelf) routes(list *view) http.Handler {
 	read(router, runsPath+"/:id", func(w http.ResponseWriter, r *http.Request) {
 		// The dashboard's own requests are relative to its address.
 		id := httprouter.ParamsFromContext(r.Context()).ByName("id")
+		if id == "." || id == ".." {
+			router.NotFound.ServeHTTP(w, r)
+			return
+		}
 		w.Header().Set("Location", url.PathEscape(id)+"/")
 		w.WriteHeader(http.StatusSeeOther)
 	})
@@ -126,11 +124,11 @@ func (s *shelf) take(id string) *volume {
 			return
 		}
 		v.close = done
-		cfg := Config{Dir: dir, Feed: feed}
+		cfg := Config{Dir: dir, Feed: feed, Page: s.library.RunPage}
 		if s.library.Last != nil {
 			cfg.Last = s.library.Last(dir, feed)
 		}
-		v.handler = newView(cfg, s.page, s.csp, s.fault).routes(nil)
+		v.handler = newView(cfg, s.fault).routes(nil)
 	})
 	return v
 }

@@ -94,8 +94,9 @@ type Server struct {
 }
 
 // Listen opens the address and gives the server of it, which answers once Serve
-// runs. It reads the certificate and assembles the page, so that what is wrong
-// with them is known before the run starts. No error leaves anything open.
+// runs. It reads the certificate, so that what is wrong with it is known before the
+// run starts; the page is assembled when somebody asks for it, which most runs in CI
+// never see. No error leaves anything open.
 func Listen(cfg Config) (*Server, error) {
 	fault := cfg.Fault
 	if fault == nil {
@@ -114,15 +115,10 @@ func Listen(cfg Config) (*Server, error) {
 		}
 		certificates = []tls.Certificate{pair}
 	}
-	html, csp, err := cfg.Page()
-	if err != nil {
-		return nil, err
-	}
 	if cfg.Library != nil {
-		if s.shelf, err = newShelf(cfg.Library, fault); err != nil {
-			return nil, err
-		}
+		s.shelf = newShelf(cfg.Library, fault)
 	}
+	var err error
 	if s.guard, err = newGuard(cfg, s.tls); err != nil {
 		return nil, err
 	}
@@ -133,7 +129,7 @@ func Listen(cfg Config) (*Server, error) {
 
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.view = newView(cfg, html, csp, fault)
+	s.view = newView(cfg, fault)
 	var routes http.Handler
 	if s.shelf != nil {
 		routes = s.shelf.routes(s.view)

@@ -37,9 +37,6 @@ func TestListenRefuses(t *testing.T) {
 		"has no token":         func(c *Config) { c.Token = "" },
 		"needed together":      func(c *Config) { c.TLSCert = "cert.pem" },
 		"load TLS certificate": func(c *Config) { c.TLSCert, c.TLSKey = "/nothing/cert.pem", "/nothing/key.pem" },
-		"does not assemble": func(c *Config) {
-			c.Page = func() ([]byte, string, error) { return nil, "", errors.New("does not assemble") }
-		},
 		"--insecure": func(c *Config) { c.Listen = "0.0.0.0:0" },
 	} {
 		cfg := config(rec, dir)
@@ -95,6 +92,19 @@ func TestPage(t *testing.T) {
 	assert.Empty(t, body(t, head))
 	health := ask(t, s, "GET", "/healthz")
 	assert.Equal(t, "ok", body(t, health))
+}
+
+func TestPageThatDoesNotAssemble(t *testing.T) {
+	rec, dir := record(t)
+	cfg := config(rec, dir)
+	faults := make(chan error, 1)
+	cfg.Fault = func(err error) { faults <- err }
+	cfg.Page = func() ([]byte, string, error) { return nil, "", errors.New("does not fit") }
+	s := open(t, cfg)
+	resp := ask(t, s, "GET", "/")
+	assert.Equal(t, http.StatusInternalServerError, resp.StatusCode)
+	assert.Contains(t, body(t, resp), "The page can not be assembled.")
+	assert.EqualError(t, <-faults, "assemble the dashboard: does not fit")
 }
 
 // certificate writes a certificate for localhost and 127.0.0.1 that signs itself.
@@ -293,7 +303,7 @@ func TestSettleLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec, dir := record(t)
 		finish(t, rec)
-		v := newView(config(rec, dir), nil, "", func(error) {})
+		v := newView(config(rec, dir), func(error) {})
 		r := httptest.NewRequest(http.MethodGet, "/state", nil)
 		r.Header.Set("Accept", "text/event-stream")
 		w := &sink{}
@@ -310,7 +320,7 @@ func TestSettleLingersAfterFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec, dir := record(t)
 		finish(t, rec)
-		v := newView(config(rec, dir), nil, "", func(error) {})
+		v := newView(config(rec, dir), func(error) {})
 		for path, answer := range map[string]http.HandlerFunc{
 			filesPath: v.listFiles, emulatorPath: v.serveEmulator, "/telemetry.jsonl": v.serveFile(journalFile),
 		} {

@@ -214,7 +214,7 @@ func TestAbandonedRun(t *testing.T) {
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec, dir := record(t)
-		v := newView(config(rec, dir), nil, "", func(error) {})
+		v := newView(config(rec, dir), func(error) {})
 		ctx, cancel := context.WithCancel(t.Context())
 		w := &sink{}
 		done := make(chan struct{})
@@ -309,7 +309,7 @@ func TestUnencodableState(t *testing.T) {
 	rec, dir := record(t)
 	tell(t, rec, telemetry.Event{Type: telemetry.SpanStart, SpanID: "a", Attrs: json.RawMessage(`{"a":1}`)})
 	var faults []error
-	v := newView(config(rec, dir), nil, "", func(err error) { faults = append(faults, err) })
+	v := newView(config(rec, dir), func(err error) { faults = append(faults, err) })
 	f := &frame{delta: run.Delta{Burn: run.Burn{PerMin: nan()}}}
 	_, err := f.bytes()
 	require.Error(t, err)

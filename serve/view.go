@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,16 +25,15 @@ type view struct {
 	dir      string
 	feed     *run.Feed
 	last     func() (any, error)
-	page     []byte
-	csp      string
+	page     func() (html []byte, csp string, err error)
 	pulse    *pulse
 	audience audience
 	fault    func(error)
 	broken   sync.Once
 }
 
-func newView(cfg Config, page []byte, csp string, fault func(error)) *view {
-	return &view{dir: cfg.Dir, feed: cfg.Feed, last: cfg.Last, page: page, csp: csp, pulse: newPulse(cfg.Feed), fault: fault}
+func newView(cfg Config, fault func(error)) *view {
+	return &view{dir: cfg.Dir, feed: cfg.Feed, last: cfg.Last, page: cfg.Page, pulse: newPulse(cfg.Feed), fault: fault}
 }
 
 // routes answers exact paths only: nothing is redirected, so no path can be made
@@ -125,12 +125,18 @@ func (v *view) serveEmulator(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *view) servePage(w http.ResponseWriter, r *http.Request) {
+	html, csp, err := v.page()
+	if err != nil {
+		v.fault(fmt.Errorf("assemble the dashboard: %w", err))
+		refuse(w, http.StatusInternalServerError, "The page can not be assembled.")
+		return
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", v.csp)
-	w.Header().Set("Content-Length", strconv.Itoa(len(v.page)))
+	w.Header().Set("Content-Security-Policy", csp)
+	w.Header().Set("Content-Length", strconv.Itoa(len(html)))
 	if r.Method == http.MethodHead {
 		return
 	}
 	v.audience.awaitStream()
-	_, _ = w.Write(v.page)
+	_, _ = w.Write(html)
 }

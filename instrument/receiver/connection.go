@@ -139,7 +139,7 @@ func (c *connection) lines(whole []byte) {
 }
 
 func (c *connection) line(line []byte) {
-	if len(bytes.TrimSpace(line)) == 0 {
+	if len(bytes.Trim(line, " \t\r")) == 0 {
 		return
 	}
 	event, err := telemetry.DecodeClient(line)

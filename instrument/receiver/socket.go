@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
@@ -17,8 +18,8 @@ const (
 	// maxSocketPath is where a socket's path stops to fit everywhere: macOS has
 	// room for 103 bytes, Linux for 107.
 	maxSocketPath = 99
-	// idleBacklog is how long no client may have waited before the listener is
-	// closed: what waits then would be reset although its writes succeeded.
+	// idleBacklog is how long no client may have come before the listener is closed:
+	// what waits then would be reset although its writes succeeded.
 	idleBacklog = 20 * time.Millisecond
 	// drainTime is how long open connections may go on after that.
 	drainTime = time.Second
@@ -51,6 +52,7 @@ type Socket struct {
 	mu    sync.Mutex
 	conns map[*net.UnixConn]struct{}
 	until time.Time // when accepting ends at the latest, once closing
+	last  time.Time // when a client was accepted last; zero: none was
 }
 
 // ListenSocket makes the socket, mode 0600, in a new private directory under
@@ -105,7 +107,7 @@ func listenIn(dir, path string) (*net.UnixListener, error) {
 	}
 	// The umask may have taken bits away that the owner needs, or have left
 	// others theirs; the directory keeps them out until the socket's mode is set.
-	if err := os.Chmod(dir, 0o700); err != nil {
+	if err := os.Chmod(dir, 0o700); err != nil { // #nosec G302 -- a directory
 		return nil, err
 	}
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -124,6 +126,7 @@ func listenIn(dir, path string) (*net.UnixListener, error) {
 func (s *Socket) accept() {
 	defer close(s.accepts)
 	defer s.listener.Close()
+	defer s.sweep()
 	backoff := firstBackoff
 	told := false
 	for {
@@ -160,6 +163,53 @@ func (s *Socket) accept() {
 	}
 }
 
+// sweep takes the clients that wait at this very moment: the deadline that ended
+// accept says nothing about them, and closing the listener would reset them although
+// they have written.
+func (s *Socket) sweep() {
+	s.mu.Lock()
+	until := s.until
+	s.mu.Unlock()
+	raw, err := s.listener.SyscallConn()
+	if err != nil {
+		return
+	}
+	for {
+		var fd int
+		var accept error
+		err := raw.Control(func(listener uintptr) { // it does not block
+			syscall.ForkLock.RLock()
+			defer syscall.ForkLock.RUnlock()
+			if fd, _, accept = syscall.Accept(int(listener)); accept == nil {
+				syscall.CloseOnExec(fd)
+			}
+		})
+		switch {
+		case err != nil, accept == syscall.EAGAIN:
+			return
+		case accept == nil:
+			s.adopt(fd)
+		case accept == syscall.EINTR, accept == syscall.ECONNABORTED:
+		case time.Now().After(until):
+			return
+		default: // no descriptor is free
+			time.Sleep(firstBackoff)
+		}
+	}
+}
+
+// adopt serves the client at fd.
+func (s *Socket) adopt(fd int) {
+	file := os.NewFile(uintptr(fd), "client")
+	defer file.Close()
+	conn, err := net.FileConn(file)
+	if err != nil {
+		s.warn(fmt.Sprintf("a telemetry client could not be served: %v", err))
+		return
+	}
+	s.serve(conn.(*net.UnixConn))
+}
+
 // again lets the listener wait for one more client, and says whether it may.
 func (s *Socket) again() bool {
 	s.mu.Lock()
@@ -182,6 +232,7 @@ func (s *Socket) warn(message string) {
 func (s *Socket) serve(conn *net.UnixConn) {
 	s.mu.Lock()
 	s.conns[conn] = struct{}{}
+	s.last = time.Now()
 	s.mu.Unlock()
 	s.clients.Go(func() {
 		c := connection{conn: conn, record: s.record}
@@ -194,11 +245,11 @@ func (s *Socket) serve(conn *net.UnixConn) {
 	})
 }
 
-// Close ends the socket when the orchestrator is gone: it takes clients until
-// none waited for 20 ms, reads on for up to 1 s from those that are connected,
-// cuts what is still open then, and removes the socket and its directory. All
-// whole lines that arrived are recorded when it returns. ctx shortens the wait.
-// It is to be called once.
+// Close ends the socket when the orchestrator is gone: it takes clients until none has
+// come for 20 ms, which is at once where that is the case already, reads on for up to
+// 1 s from those that are connected, cuts what is still open then, and removes the
+// socket and its directory. All whole lines that arrived are recorded when it returns.
+// ctx shortens the wait. It is to be called once.
 func (s *Socket) Close(ctx context.Context) error {
 	hard := time.Now().Add(drainTime)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(hard) {
@@ -206,9 +257,19 @@ func (s *Socket) Close(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.until = hard
+	idle := time.Since(s.last) >= idleBacklog
 	s.mu.Unlock()
+	var removed error
+	if idle {
+		// Nobody who is not waiting by now finds the way any more, so that what sweep
+		// takes is all there is. Where clients come just now there may be more of them
+		// than the backlog holds, and these are given the time to get in.
+		removed = s.remove()
+	}
 	close(s.closing)
-	if !s.again() {
+	if idle {
+		_ = s.listener.SetDeadline(time.Now())
+	} else if !s.again() {
 		s.listener.Close()
 	}
 	<-s.accepts
@@ -227,7 +288,10 @@ func (s *Socket) Close(ctx context.Context) error {
 	s.mu.Unlock()
 	s.stop()
 	<-drained
-	return s.remove()
+	if !idle {
+		removed = s.remove()
+	}
+	return removed
 }
 
 // remove removes the socket file and its directory, if they are still ours.

@@ -454,6 +454,31 @@ func TestSocketBacklog(t *testing.T) {
 	require.Error(t, err)
 }
 
+// A client that comes at the last moment, after a long silence, is heard; and nobody
+// is waited for.
+func TestSocketLastMoment(t *testing.T) {
+	fastest := time.Hour
+	for range 200 {
+		s, r := listen(t)
+		clients := make([]*net.UnixConn, 5)
+		for i := range clients {
+			clients[i] = dial(t, s)
+			_, err := clients[i].Write([]byte(start(fmt.Sprint(i)) + "\n"))
+			require.NoError(t, err)
+			require.NoError(t, clients[i].Close())
+		}
+		s.mu.Lock()
+		s.last = time.Time{} // as if no other had come before, and these were not seen yet
+		s.mu.Unlock()
+		began := time.Now()
+		require.NoError(t, s.Close(t.Context()))
+		fastest = min(fastest, time.Since(began))
+		require.Len(t, r.ids(), len(clients))
+		require.NoFileExists(t, s.Path)
+	}
+	assert.Less(t, fastest, idleBacklog)
+}
+
 // A client that stays, silent or within a line, delays the end by no more than a
 // second; what it had finished is kept.
 func TestSocketStayingClients(t *testing.T) {

@@ -91,9 +91,12 @@ func Listen(config Config) (*Gateway, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
-	// No timeouts: a model may think for an hour, and a client may keep a
-	// connection for longer.
-	g.server = &http.Server{Handler: g, ErrorLog: silent, BaseContext: func(net.Listener) context.Context { return ctx }}
+	// No timeout but for a request's head: a model may think for an hour, and a
+	// client may keep a connection for longer.
+	g.server = &http.Server{
+		Handler: g, ErrorLog: silent, BaseContext: func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: headTimeout,
+	}
 	go g.ledger.run()
 	go func() {
 		defer close(g.served)
@@ -114,6 +117,9 @@ func newTransport() *http.Transport {
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}
 }
+
+// headTimeout is how long a client may take to send the head of a request.
+const headTimeout = 30 * time.Second
 
 // closeGrace is how long Close waits for calls that are under way.
 const closeGrace = time.Second
