@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"github.com/obsrun/obsrun/supervisor/monitor"
 )
 
 // Command is what to run and where its input comes from and its output goes.
@@ -129,7 +131,7 @@ func (p *Process) start(path string) error {
 	}
 	var err error
 	if p.layout, err = p.arrange(); err != nil {
-		return &StartError{statusFault, err}
+		return &StartError{statusFault, advised(err)}
 	}
 	if c.NoPTY && p.keys != nil && !p.keys.job {
 		// A terminal that is not ours to control has no foreground to give.
@@ -140,7 +142,7 @@ func (p *Process) start(path string) error {
 	p.listen()
 	p.job.want = isTerminal(c.Stdin) && !pipeline(c.Stdin, c.Stdout)
 	front := p.keys == nil || p.job.want && p.keys.foreground()
-	l := launch{Path: path, Dir: c.Dir, Args: c.Args, Env: c.Env, Foreground: front}
+	l := monitor.Launch{Path: path, Dir: c.Dir, Args: c.Args, Env: c.Env, Foreground: front}
 	for sig := range p.ignored {
 		l.Ignored = append(l.Ignored, sig.(syscall.Signal))
 	}
@@ -153,7 +155,7 @@ func (p *Process) start(path string) error {
 		if errors.As(err, &errno) && p.monitor == nil && p.pid == refusedPID {
 			return refused(path, c.Dir, errno)
 		}
-		return &StartError{statusFault, err}
+		return &StartError{statusFault, advised(err)}
 	}
 	if p.keys != nil {
 		p.keys.tell = p.monitor.tell
@@ -224,9 +226,9 @@ func (p *Process) RestoreTerminal() { p.keys.restore() }
 func (p *Process) Terminate(grace time.Duration) {
 	go p.request(func() {
 		p.job.ours = true
-		p.signal(toBoth, syscall.SIGTERM)
-		p.signal(toBoth, syscall.SIGCONT) // one that is stopped would not hear it
-		p.later(grace, func() { p.signal(toBoth, syscall.SIGKILL) })
+		p.signal(monitor.ToBoth, syscall.SIGTERM)
+		p.signal(monitor.ToBoth, syscall.SIGCONT) // one that is stopped would not hear it
+		p.later(grace, func() { p.signal(monitor.ToBoth, syscall.SIGKILL) })
 	})
 }
 

@@ -4,6 +4,10 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/obsrun/obsrun/supervisor/monitor"
 )
 
 // foregroundPoll is how often obsrun looks whether it was brought to the foreground.
@@ -23,6 +27,8 @@ type jobState struct {
 	continued int  // how often the monitor was asked to continue COMMAND
 	terms     int  // TERM signals so far
 	ours      bool // a fatal signal was obsrun's own doing, not an interruption
+	gone      bool // the user's terminal is
+	hungUp    bool // COMMAND was told so, or sent a HUP for another reason
 	ended     bool // COMMAND has ended
 }
 
@@ -65,13 +71,13 @@ func (p *Process) conduct() {
 				_ = syscall.Kill(-p.pid, syscall.SIGHUP)
 				_ = syscall.Kill(-p.pid, syscall.SIGCONT)
 				p.job.ended = true
-			case f.Op == evStopped && int(f.B) < p.job.continued:
+			case f.Op == monitor.Stopped && int(f.B) < p.job.continued:
 				// It stopped before the monitor obeyed, and goes on by now.
-			case f.Op == evStopped:
+			case f.Op == monitor.Stopped:
 				p.onStopped(syscall.Signal(f.A))
-			case f.Op == evContinued:
+			case f.Op == monitor.Continued:
 				p.onContinued()
-			case f.Op == evExited:
+			case f.Op == monitor.Exited:
 				status, known = syscall.WaitStatus(f.A), true
 				p.exit.CPU = time.Duration(f.B) * time.Millisecond
 				p.job.ended = true
@@ -111,7 +117,7 @@ func (p *Process) later(d time.Duration, f func()) {
 }
 
 func (p *Process) signal(target int, sig syscall.Signal) {
-	p.monitor.send(opSignal, target, int(sig))
+	p.monitor.send(monitor.Signal, target, int(sig))
 }
 
 // interrupted notes that the run was, and tells the caller the first time.
@@ -131,23 +137,24 @@ func (p *Process) interrupted(sig os.Signal) {
 func (p *Process) onSignal(sig os.Signal) {
 	switch sig {
 	case syscall.SIGINT:
-		p.signal(toForeground, syscall.SIGINT)
+		p.signal(monitor.ToForeground, syscall.SIGINT)
 		p.interrupted(sig)
 	case syscall.SIGQUIT:
-		p.signal(toForeground, syscall.SIGQUIT)
+		p.signal(monitor.ToForeground, syscall.SIGQUIT)
 	case syscall.SIGTERM:
 		p.job.terms++
 		if p.job.terms > 1 {
-			p.signal(toBoth, syscall.SIGKILL)
+			p.signal(monitor.ToBoth, syscall.SIGKILL)
 		} else {
-			p.signal(toBoth, syscall.SIGTERM)
+			p.signal(monitor.ToBoth, syscall.SIGTERM)
 		}
 		p.interrupted(sig)
 	case syscall.SIGHUP:
-		p.signal(toBoth, syscall.SIGHUP)
+		p.job.hungUp = true
+		p.signal(monitor.ToBoth, syscall.SIGHUP)
 		p.interrupted(sig)
 	case syscall.SIGUSR1, syscall.SIGUSR2:
-		p.signal(toChild, sig.(syscall.Signal))
+		p.signal(monitor.ToChild, sig.(syscall.Signal))
 	case syscall.SIGWINCH:
 		p.resize()
 	case syscall.SIGTSTP:
@@ -157,7 +164,7 @@ func (p *Process) onSignal(sig os.Signal) {
 		}
 		// The key was pressed while the terminal was not raw, or somebody asked.
 		// When COMMAND stops, so does obsrun.
-		p.signal(toForeground, syscall.SIGTSTP)
+		p.signal(monitor.ToForeground, syscall.SIGTSTP)
 	case syscall.SIGCONT:
 		p.reassess()
 	}
@@ -262,14 +269,14 @@ func (p *Process) resume() {
 func (p *Process) forward() {
 	p.job.stopped = false
 	p.job.continued++
-	p.monitor.send(opForeground, p.job.continued, 0)
+	p.monitor.send(monitor.Foreground, p.job.continued, 0)
 }
 
 // backward continues COMMAND in the background of its terminal.
 func (p *Process) backward() {
 	p.job.stopped = false
 	p.job.continued++
-	p.monitor.send(opBackground, p.job.continued, 0)
+	p.monitor.send(monitor.Background, p.job.continued, 0)
 }
 
 // reassess brings the job in line with whether obsrun is in the foreground. It is
@@ -277,6 +284,14 @@ func (p *Process) backward() {
 func (p *Process) reassess() {
 	wasSuspended, wasOwned := p.job.suspended, p.job.owned
 	p.job.suspended = false
+	if p.keys != nil && p.keys.gone() {
+		p.typist.stop()
+		p.terminalGone()
+		if wasSuspended {
+			p.forward()
+		}
+		return
+	}
 	if p.typist == nil && wasOwned && !wasSuspended {
 		// COMMAND itself is in front, so obsrun is not, and should not be. If it
 		// is, a shell has just put it there in COMMAND's stead.
@@ -331,19 +346,38 @@ func (p *Process) resize() {
 	if len(p.layout.screens) > 0 {
 		p.command.Cast.resize(p.layout.size.Col, p.layout.size.Row)
 		if p.keys != nil && !p.job.owned && p.monitor != nil {
-			p.signal(toGroup, syscall.SIGWINCH)
+			p.signal(monitor.ToGroup, syscall.SIGWINCH)
 		}
 	}
 }
 
 // terminalGone is what the kernel does to the processes of a terminal that closes.
 func (p *Process) terminalGone() {
-	if p.ignored[syscall.SIGHUP] {
+	if !p.job.gone {
+		p.job.gone, p.job.want = true, false
+		p.endInput()
+	}
+	if p.ignored[syscall.SIGHUP] || p.job.hungUp {
 		return
 	}
-	p.signal(toBoth, syscall.SIGHUP)
-	p.signal(toBoth, syscall.SIGCONT)
+	p.job.hungUp = true
+	p.signal(monitor.ToBoth, syscall.SIGHUP)
+	p.signal(monitor.ToBoth, syscall.SIGCONT)
 	p.interrupted(syscall.SIGHUP)
+}
+
+// endInput lets a COMMAND that goes on without its user read end of file, again and
+// again, where the kernel would have given it an error.
+func (p *Process) endInput() {
+	if len(p.layout.screens) == 0 {
+		return
+	}
+	master := p.layout.screens[0].master
+	mode := terminalMode(master)
+	if mode != nil && mode.Lflag&unix.ICANON != 0 && mode.Cc[unix.VEOF] != disabledChar {
+		_, _ = unix.Write(master, mode.Cc[unix.VEOF:unix.VEOF+1])
+	}
+	p.later(foregroundPoll, p.endInput)
 }
 
 // stdoutBroke lets COMMAND know what it would have noticed itself.
@@ -354,6 +388,6 @@ func (p *Process) stdoutBroke(err error) {
 		return
 	}
 	p.job.ours = true
-	p.signal(toGroup, syscall.SIGPIPE)
-	p.later(pipeGrace, func() { p.signal(toGroup, syscall.SIGHUP) })
+	p.signal(monitor.ToGroup, syscall.SIGPIPE)
+	p.later(pipeGrace, func() { p.signal(monitor.ToGroup, syscall.SIGHUP) })
 }

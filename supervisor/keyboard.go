@@ -2,13 +2,15 @@ package supervisor
 
 import (
 	"bytes"
-	"encoding/binary"
 	"os"
 	"sync"
 	"unicode"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"github.com/obsrun/obsrun/supervisor/monitor"
 )
 
 // keyboard is the user's terminal: keys come from it, and only its mode is ever
@@ -34,7 +36,7 @@ func openKeyboard(stdin int) *keyboard {
 			return k
 		}
 	}
-	if fd, err := openTerminal(); err == nil {
+	if fd, err := monitor.OpenTerminal(); err == nil {
 		k.fd, k.private, k.job = fd, true, true
 		return k
 	}
@@ -60,6 +62,12 @@ func (k *keyboard) foreground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
+// gone reports whether the terminal was closed.
+func (k *keyboard) gone() bool {
+	_, err := unix.IoctlGetInt(k.fd, unix.TIOCGPGRP)
+	return k.job && err == unix.EIO
+}
+
 // makeRaw passes every key on as it is. It is called only in the foreground: in
 // the background the kernel would stop us for trying.
 func (k *keyboard) makeRaw() error {
@@ -81,8 +89,8 @@ func (k *keyboard) makeRaw() error {
 		return err
 	}
 	k.saved, k.raw = saved, true
-	payload, _ := binary.Append(nil, binary.NativeEndian, terminalState{Saved: saved, Raw: *raw})
-	k.tell(opRaw, payload)
+	state := monitor.TerminalState{Saved: modeOf(&saved), Raw: modeOf(raw)}
+	k.tell(monitor.Raw, state.Bytes())
 	return nil
 }
 
@@ -101,7 +109,13 @@ func (k *keyboard) restore() {
 		_ = unix.IoctlSetTermios(k.fd, ioctlSetTermios, &k.saved)
 	}
 	k.raw = false
-	k.tell(opCooked, nil)
+	k.tell(monitor.Cooked, nil)
+}
+
+// modeOf gives a mode as the monitor takes it.
+func modeOf(t *unix.Termios) (mode monitor.Mode) {
+	*(*unix.Termios)(unsafe.Pointer(&mode)) = *t
+	return mode
 }
 
 func (k *keyboard) isRaw() bool {
@@ -185,7 +199,11 @@ func (t *typist) carry(wake int) {
 			return
 		}
 		if !t.keys.foreground() {
-			t.lost() // reading would stop us
+			if t.keys.gone() {
+				t.hungUp()
+			} else {
+				t.lost() // reading would stop us
+			}
 			return
 		}
 		n, err := unix.Read(t.keys.fd, t.buf[:])

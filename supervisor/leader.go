@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/obsrun/obsrun/supervisor/monitor"
 )
 
 // leader is obsrun's side of the monitor.
@@ -18,7 +20,7 @@ type leader struct {
 	pid     int
 	control *os.File
 	write   sync.Mutex
-	events  chan frame // closed when the monitor is gone
+	events  chan monitor.Frame // closed when the monitor is gone
 }
 
 // refusedPID tells a refused execve from a failure before it.
@@ -26,7 +28,7 @@ const refusedPID = -1
 
 // lead starts the monitor, which starts the launch. If COMMAND was refused by execve, the
 // process id is refusedPID and the error is the errno.
-func lead(l launch, lay *layout, keys *keyboard) (*leader, int, error) {
+func lead(l monitor.Launch, lay *layout, keys *keyboard) (*leader, int, error) {
 	exe, err := self()
 	if err != nil {
 		return nil, 0, fmt.Errorf("find obsrun's own program: %w", err)
@@ -36,7 +38,7 @@ func lead(l launch, lay *layout, keys *keyboard) (*leader, int, error) {
 		return nil, 0, fmt.Errorf("open the control socket: %w", err)
 	}
 	control := os.NewFile(uintptr(near), "control")
-	m := &leader{control: control, events: make(chan frame, 16)}
+	m := &leader{control: control, events: make(chan monitor.Frame, 16)}
 	m.pid, err = startMonitor(exe, far, lay, keys)
 	unix.Close(far)
 	if err != nil {
@@ -44,7 +46,7 @@ func lead(l launch, lay *layout, keys *keyboard) (*leader, int, error) {
 		return nil, 0, fmt.Errorf("start the monitor: %w", err)
 	}
 	first, err := m.handshake(l)
-	if err == nil && first.Op == evStarted {
+	if err == nil && first.Op == monitor.Started {
 		go m.listen()
 		return m, int(first.A), nil
 	}
@@ -56,13 +58,16 @@ func lead(l launch, lay *layout, keys *keyboard) (*leader, int, error) {
 	return nil, refusedPID, unix.Errno(first.A)
 }
 
-func (m *leader) handshake(l launch) (frame, error) {
-	if err := l.write(m.control); err != nil {
-		return frame{}, err
+func (m *leader) handshake(l monitor.Launch) (monitor.Frame, error) {
+	if err := l.Write(m.control); err != nil {
+		return monitor.Frame{}, err
 	}
-	first, err := readFrame(m.control)
-	if errors.Is(err, io.EOF) {
-		err = errors.New("it ended at once (does main call supervisor.Monitor first?)")
+	first, err := monitor.ReadFrame(m.control)
+	switch {
+	case errors.Is(err, io.EOF):
+		err = errors.New("it ended at once")
+	case errors.Is(err, unix.ECONNRESET):
+		err = errors.New("it ended at once (are there too many processes? ulimit -u raises the limit)")
 	}
 	return first, err
 }
@@ -112,7 +117,7 @@ func startMonitor(exe string, control int, lay *layout, keys *keyboard) (int, er
 	} else {
 		sys.Setpgid = true
 	}
-	argv := []string{monitorName, strconv.Itoa(controlAt), strconv.Itoa(keysAt), strconv.Itoa(slaveAt)}
+	argv := []string{monitor.Name, strconv.Itoa(controlAt), strconv.Itoa(keysAt), strconv.Itoa(slaveAt)}
 	return syscall.ForkExec(exe, argv, &syscall.ProcAttr{Env: os.Environ(), Files: files, Sys: sys})
 }
 
@@ -132,6 +137,11 @@ func inheritedFiles() []int {
 		}
 	}
 	var list []int
+	// A number beyond the limit of open files can not be set, but stays as it is.
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && uint64(highest) >= limit.Cur {
+		highest = int(limit.Cur) - 1
+	}
 	for fd := 3; fd <= highest; fd++ {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
 			list = append(list, fd)
@@ -156,7 +166,7 @@ func socketPair() (near, far int, err error) {
 func (m *leader) listen() {
 	defer close(m.events)
 	for {
-		f, err := readFrame(m.control)
+		f, err := monitor.ReadFrame(m.control)
 		if err != nil {
 			return
 		}
@@ -168,14 +178,14 @@ func (m *leader) listen() {
 func (m *leader) send(op int32, a, b int) {
 	m.write.Lock()
 	defer m.write.Unlock()
-	_ = writeFrame(m.control, frame{op, int32(a), int32(b)}, nil)
+	_ = monitor.Frame{Op: op, A: int32(a), B: int32(b)}.Write(m.control, nil)
 }
 
 // tell sends a frame with a payload.
 func (m *leader) tell(op int32, payload []byte) {
 	m.write.Lock()
 	defer m.write.Unlock()
-	_ = writeFrame(m.control, frame{Op: op, B: int32(len(payload))}, payload)
+	_ = monitor.Frame{Op: op, B: int32(len(payload))}.Write(m.control, payload)
 }
 
 // close ends the monitor, and with it the session, and reaps it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -25,6 +26,7 @@ type testConfig struct {
 type testReport struct {
 	Code        int
 	Signal      int
+	CoreDumped  bool
 	Interrupted bool
 	Survivors   []Survivor
 	Stdout      string
@@ -35,14 +37,12 @@ type testReport struct {
 
 const configVariable = "OBSRUN_SUPERVISOR_TEST"
 
-// TestMain is the monitor, an obsrun reduced to this package, or the tests.
+// TestMain is an obsrun reduced to this package, a child that tries to
+// break it, or the tests.
 func TestMain(m *testing.M) {
 	// A program built with the race detector sleeps for a second before it ends, and
 	// here each command means two such programs.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	if code, ok := Monitor(); ok {
-		os.Exit(code)
-	}
 	if text, ok := os.LookupEnv(configVariable); ok {
 		os.Unsetenv(configVariable)
 		var config testConfig
@@ -50,6 +50,13 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		os.Exit(obsrun(config))
+	}
+	if len(os.Args) > 2 && os.Args[1] == breaker {
+		os.Exit(breakers[os.Args[2]](os.Args[3:]))
+	}
+	// What the tests were started with beyond the three is nothing to their commands.
+	for _, fd := range inheritedFiles() {
+		syscall.CloseOnExec(fd)
 	}
 	os.Exit(m.Run())
 }
@@ -91,7 +98,7 @@ func obsrun(config testConfig) int {
 		time.AfterFunc(config.Terminate, func() { p.Terminate(config.Grace) })
 	}
 	exit := p.Wait()
-	r := testReport{Code: exit.Code, Signal: int(exit.Signal), Interrupted: exit.Interrupted, Survivors: exit.Survivors}
+	r := testReport{Code: exit.Code, Signal: int(exit.Signal), CoreDumped: exit.CoreDumped, Interrupted: exit.Interrupted, Survivors: exit.Survivors}
 	if exit.Stdout != nil {
 		r.Stdout = exit.Stdout.Error()
 	}

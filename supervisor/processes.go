@@ -84,6 +84,8 @@ const strangersFor = 10
 type kernel struct {
 	// list appends all processes but those to skip.
 	list func(table []processStat, skip map[int]struct{}) []processStat
+	// one gives a single process. Where it is nil, list tells of it.
+	one func(pid int) (processStat, bool)
 	// fill adds what list could not tell of these processes.
 	fill func(list []processStat, ask question)
 	// args gives the command line, dir the working directory; empty where they are not
@@ -136,27 +138,41 @@ type oddProcess struct {
 	state processState
 }
 
-// newProcessTree takes the first look at the tree below pid.
+// newProcessTree begins to follow the tree below pid, which has just been started: what
+// it has started by now is found at the first look. So the processes of the machine are
+// not counted while the command wants to run.
 func newProcessTree(pid int, k kernel, metered bool) *processTree {
 	t := &processTree{kernel: k, root: pid, metered: metered, strangers: make(map[int]struct{})}
-	t.read()
-	for i := range t.table {
-		p := &t.table[i]
-		if p.pid != pid {
-			continue
-		}
-		// Under a monitor the session is the command's alone. Elsewhere it is that of
-		// the shell above, with everything that runs there.
-		if p.parent == p.session {
-			t.session = p.session
-		}
-		t.known = map[int]processStat{pid: *p}
-		t.known = t.members()
-		t.atIO = t.known
-		break
+	p, ok := t.find(pid)
+	if !ok {
+		return t
 	}
+	// Under a monitor the session is the command's alone. Elsewhere it is that of
+	// the shell above, with everything that runs there.
+	if p.parent == p.session {
+		t.session = p.session
+	}
+	t.table = append(t.table[:0], p)
+	t.known = map[int]processStat{pid: p}
+	t.known = t.members()
+	t.atIO = t.known
 	return t
 }
+
+func (t *processTree) find(pid int) (processStat, bool) {
+	if t.kernel.one != nil {
+		return t.kernel.one(pid)
+	}
+	for _, p := range t.kernel.list(nil, nil) {
+		if p.pid == pid {
+			return p, true
+		}
+	}
+	return processStat{}, false
+}
+
+// forget leaves out what is known to have ended, where nobody looked since.
+func (t *processTree) forget() { t.known = nil }
 
 // look takes another look.
 func (t *processTree) look() processCount {

@@ -137,6 +137,12 @@ func (t *procTable) list(table []processStat, skip map[int]struct{}) []processSt
 	return table
 }
 
+// one gives a single process.
+func (t *procTable) one(pid int) (processStat, bool) {
+	p := processStat{pid: pid}
+	return p, t.open() && p.parse(t.stat(pid))
+}
+
 // parse reads /proc/PID/stat as proc(5) has it.
 func (p *processStat) parse(line []byte) bool {
 	// The name stands in parentheses and may itself contain some.
@@ -270,5 +276,5 @@ func processBegan(p *processStat, now time.Time) time.Time {
 
 func realKernel() kernel {
 	t := newProcTable()
-	return kernel{t.list, t.fill, processArgs, processDir, processBegan, t.close}
+	return kernel{t.list, t.one, t.fill, processArgs, processDir, processBegan, t.close}
 }

@@ -37,7 +37,18 @@ func (e *StartError) Error() string { return e.Err.Error() }
 func (e *StartError) Unwrap() error { return e.Err }
 
 func fault(verb string, err error) error {
-	return &StartError{statusFault, fmt.Errorf("%s: %w", verb, err)}
+	return &StartError{statusFault, fmt.Errorf("%s: %w", verb, advised(err))}
+}
+
+// advised says what to do where a limit of the system stood in the way.
+func advised(err error) error {
+	switch {
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("%w (ulimit -n raises the limit)", err)
+	case errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("%w (too many processes? ulimit -u raises the limit)", err)
+	}
+	return err
 }
 
 // Resolve finds the file that execvp would run for name: name itself where it
@@ -104,6 +115,8 @@ func unrunnable(file string, err error) error {
 		return &StartError{statusCannotRun, fmt.Errorf("run %s: permission denied (is it executable? chmod +x)", file)}
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		return &StartError{statusNotFound, fmt.Errorf("run %s: no such file", file)}
+	case errors.Is(err, unix.EAGAIN):
+		return &StartError{statusCannotRun, fmt.Errorf("run %s: there are too many processes (ulimit -u raises the limit)", file)}
 	}
 	return &StartError{statusCannotRun, fmt.Errorf("run %s: %w", file, err)}
 }

@@ -113,12 +113,14 @@ func (s *screen) close() {
 func (s *screen) prepare() error {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return err
+		return fmt.Errorf("set up a pseudo-terminal: %w", err)
 	}
 	defer r.Close()
 	s.wake = w
-	s.woken, err = duplicate(r)
-	return err
+	if s.woken, err = duplicate(r); err != nil {
+		return fmt.Errorf("set up a pseudo-terminal: %w", err)
+	}
+	return nil
 }
 
 // stop ends the copying as soon as the pseudo-terminal is empty or a chunk was

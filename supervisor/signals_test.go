@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,8 +80,8 @@ func TestSignals(t *testing.T) {
 				require.Equal(t, 137, wait(t, cmd))
 				shown := term.shown()
 				for _, sig := range all {
-					assert.Equal(t, contains(c.child, sig), strings.Contains(shown, "got SIG"+name[sig]), "%v", sig)
-					assert.Equal(t, contains(c.helper, sig), strings.Contains(shown, "helper SIG"+name[sig]), "%v", sig)
+					assert.Equal(t, slices.Contains(c.child, sig), strings.Contains(shown, "got SIG"+name[sig]), "%v", sig)
+					assert.Equal(t, slices.Contains(c.helper, sig), strings.Contains(shown, "helper SIG"+name[sig]), "%v", sig)
 					assert.LessOrEqual(t, strings.Count(shown, "got SIG"+name[sig]), 1, "each arrives once")
 				}
 				require.True(t, report().Interrupted)

@@ -15,6 +15,8 @@ import (
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/obsrun/obsrun/supervisor/monitor"
 )
 
 const probe = `import os, fcntl, struct, termios
@@ -178,12 +180,13 @@ func TestMonitorLeavesAForeignModeAlone(t *testing.T) {
 	before := term.mode()
 	require.NoError(t, (&keyboard{fd: int(term.slave.Fd()), tell: func(int32, []byte) {}}).makeRaw())
 	raw := term.mode()
-	state := terminalState{Saved: before, Raw: raw}
-	state.Raw.Lflag ^= 1
-	state.apply(int(term.slave.Fd()))
+	other := raw
+	other.Lflag ^= 1
+	state := monitor.TerminalState{Saved: modeOf(&before), Raw: modeOf(&other)}
+	state.Apply(int(term.slave.Fd()))
 	require.Equal(t, raw, term.mode())
-	state.Raw = raw
-	state.apply(int(term.slave.Fd()))
+	state.Raw = modeOf(&raw)
+	state.Apply(int(term.slave.Fd()))
 	require.Equal(t, before, term.mode())
 }
 

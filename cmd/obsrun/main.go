@@ -38,9 +38,6 @@ type world struct {
 }
 
 func main() {
-	if code, ok := supervisor.Monitor(); ok {
-		os.Exit(code)
-	}
 	executable, err := os.Executable()
 	if err != nil {
 		executable = os.Args[0]

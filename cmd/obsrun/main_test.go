@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/obsrun/obsrun/supervisor"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -17,15 +15,12 @@ var update = flag.Bool("update", false, "write the golden files")
 // tests: it would take the keyboard of that.
 const detach = "DETACH"
 
-// TestMain is obsrun, its monitor, an orchestrator of a test, or the tests: the
+// TestMain is obsrun, an orchestrator of a test, or the tests: the
 // test binary stands in PATH under the names of all these.
 func TestMain(m *testing.M) {
-	if code, ok := supervisor.Monitor(); ok {
-		os.Exit(code)
-	}
 	// The race detector waits for a second before a process ends.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	for _, name := range append(twins(), "OBSRUN_SOCKET", "OBSRUN_RUN_ID", "OBSRUN_RUN_DIR", "OBSRUN_PARENT_SPAN", "OBSRUN_URL", "TRACEPARENT", "CI") {
+	for _, name := range append(twins(), "OBSRUN_SOCKET", "OBSRUN_RUN_ID", "OBSRUN_RUN_DIR", "OBSRUN_PARENT_SPAN", "OBSRUN_URL", "TRACEPARENT", "CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY") {
 		if os.Getenv("TESTED") == "" {
 			os.Unsetenv(name) // the tests may run under obsrun, in CI
 		}

@@ -69,6 +69,7 @@ func prepare(ctx context.Context, w world, opt options) (*session, error) {
 	if opt.name == "" {
 		opt.name = nameOf(opt.command)
 	}
+	baseline := opt.documents.begin(opt.logDir, w)
 	s := &session{w: w, opt: opt, started: time.Now(), stalled: make(chan struct{}), subject: make(chan struct{})}
 	var err error
 	if s.dir, err = run.Create(opt.logDir, run.NewID(opt.name, s.started), s.started); err != nil {
@@ -82,6 +83,10 @@ func prepare(ctx context.Context, w world, opt options) (*session, error) {
 	for _, note := range s.dir.Notes {
 		s.recorder.Note("warn", note)
 	}
+	if baseline != nil {
+		s.fault(baseline)
+	}
+	s.opt.documents.annotate(s.recorder.Feed(), w.stderr)
 	go s.lookAtWorkTree(ctx)
 	if err := s.serve(ctx); err != nil {
 		s.writeManifest()
@@ -115,14 +120,18 @@ func (s *session) attrs() map[string]any {
 	return attrs
 }
 
-// lookAtWorkTree records what the run is about where nobody says so: asking git
-// takes longer than starting the child.
+// lookAtWorkTree records what the run is about where nobody says so. It runs beside the
+// child: git may have to be asked.
 func (s *session) lookAtWorkTree(ctx context.Context) {
 	defer close(s.subject)
 	if s.opt.sourceRepo != "" || s.opt.sourceCommit != "" {
 		return
 	}
-	if repo, commit := workTree(ctx); commit != "" {
+	dir, err := os.Getwd()
+	if err != nil {
+		return
+	}
+	if repo, commit := workTree(ctx, dir, s.w.env); commit != "" {
 		_ = s.recorder.Record(telemetry.Event{
 			Type: telemetry.SpanUpdate, SpanID: s.recorder.RootID(), Source: telemetry.SourceObsrun,
 			Attrs: telemetry.Attrs(map[string]any{"source_repo": repo, "source_commit": commit, "source_from": "cwd"}),
@@ -255,6 +264,7 @@ func (s *session) interrupted(signal os.Signal) {
 	defer cancel()
 	_ = s.recorder.Sync(ctx)
 	s.writeSummary()
+	s.opt.documents.deliver(s.dir.Path, s.recorder.Feed())
 }
 
 func (s *session) onStall(telemetry.Event) {
@@ -294,6 +304,10 @@ func (s *session) finish(ctx context.Context, exit supervisor.Exit, startErr err
 	summary := s.writeSummary()
 	_ = s.dir.Close() // the run is over: what reads it now reads a finished one
 	s.closeExport(ctx, exit.Interrupted)
+	s.opt.documents.close()
+	for _, err := range s.opt.documents.deliver(s.dir.Path, s.recorder.Feed()) {
+		s.faults = append(s.faults, err.Error())
+	}
 	if s.server != nil {
 		s.server.Settle(ctx)
 	}

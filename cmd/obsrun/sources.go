@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -151,10 +152,25 @@ func (s *session) openOTLP(ctx context.Context, base, token string) {
 	s.otlp = otlp.New(s.recorder.Record, tee)
 }
 
+// collectorPort is that of otlp.DefaultCollector.
+const collectorPort = "4318"
+
+// somebodyListens tells whether a port of this machine can be connected to, which is
+// known long before a name was resolved and a request was made.
+func somebodyListens(port string) bool {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		if conn, err := net.DialTimeout("tcp", net.JoinHostPort(host, port), 100*time.Millisecond); err == nil {
+			conn.Close()
+			return true
+		}
+	}
+	return false
+}
+
 // planExport plans what the child must see to export to the address.
 func planExport(ctx context.Context, env []string, at otlp.Address) otlp.Plan {
 	collector := ""
-	if otlp.Answers(ctx, otlp.DefaultCollector) {
+	if somebodyListens(collectorPort) && otlp.Answers(ctx, otlp.DefaultCollector) {
 		collector = otlp.DefaultCollector
 	}
 	return otlp.Environment(env, at, collector)

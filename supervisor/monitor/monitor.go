@@ -1,59 +1,26 @@
-package supervisor
+package monitor
 
 import (
-	"encoding/binary"
+	"io"
 	"math"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
+	"unsafe"
 )
 
-// monitorName is argv[0] of the monitor, which is both its mark and what ps
-// shows. The mark travels in argv because COMMAND inherits the environment.
-const monitorName = "obsrun: monitor"
-
-// Monitor runs the session leader and returns its exit status and true if this
-// process was re-executed as one. main calls it before anything else:
-//
-//	if code, ok := supervisor.Monitor(); ok {
-//		os.Exit(code)
-//	}
-func Monitor() (code int, ok bool) {
-	if len(os.Args) != 4 || os.Args[0] != monitorName {
-		return 0, false
-	}
-	var fds [3]int
-	for i := range fds {
-		n, err := strconv.Atoi(os.Args[1+i])
-		if err != nil {
-			return 0, false
-		}
-		fds[i] = n
-	}
-	if _, err := unix.GetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
-		return 0, false // somebody named a program so, nothing more
-	}
-	m := monitor{control: os.NewFile(uintptr(fds[0]), "control"), terminal: fds[1], parent: unix.Getppid()}
-	unix.CloseOnExec(fds[0])
-	if m.terminal >= 0 {
-		unix.CloseOnExec(m.terminal)
-	}
-	if fds[2] >= 0 {
-		unix.Close(fds[2]) // it became the controlling terminal, and did its duty
-	}
-	return m.run(), true
-}
+const (
+	failed        = 125 // exit status of a monitor that was not told what to do
+	fallbackShell = "/bin/sh"
+)
 
 // monitor leads COMMAND's session, or in a run without a pseudo-terminal only
 // its process group's parent. Its one goroutine does everything but wait.
 type monitor struct {
 	control  *os.File
 	terminal int // obsrun's own terminal, to restore it; -1: none
-	undo     *terminalState
+	undo     *TerminalState
 
 	parent  int  // obsrun
 	pid     int  // COMMAND, which is also its process group
@@ -66,13 +33,13 @@ type monitor struct {
 }
 
 func (m *monitor) run() int {
-	l, err := readLaunch(m.control)
+	l, err := ReadLaunch(m.control)
 	if err != nil {
-		return statusFault
+		return failed
 	}
 	m.home = l.Home
 	if m.home == 0 {
-		m.home = unix.Getpgrp()
+		m.home = syscall.Getpgrp()
 	}
 
 	// Caught signals return to their default in COMMAND, ignored ones stay
@@ -96,11 +63,11 @@ func (m *monitor) run() int {
 	if err != nil {
 		m.takeTerminal()
 		errno, _ := err.(syscall.Errno)
-		m.tell(evRefused, int(errno), 0)
+		m.tell(Refused, int(errno), 0)
 		return 0
 	}
 	m.detach()
-	m.tell(evStarted, m.pid, 0)
+	m.tell(Started, m.pid, 0)
 
 	requests := make(chan request)
 	go m.listen(requests)
@@ -118,23 +85,23 @@ func (m *monitor) run() int {
 	}
 }
 
-// request is a frame from obsrun with the payload of an opRaw.
+// request is a frame from obsrun with the payload of a Raw.
 type request struct {
-	frame
-	state *terminalState
+	Frame
+	state *TerminalState
 }
 
 func (m *monitor) listen(requests chan<- request) {
 	defer close(requests)
 	for {
-		f, err := readFrame(m.control)
+		f, err := ReadFrame(m.control)
 		if err != nil {
 			return
 		}
-		r := request{frame: f}
-		if f.Op == opRaw {
-			r.state = new(terminalState)
-			if err := binary.Read(m.control, binary.NativeEndian, r.state); err != nil {
+		r := request{Frame: f}
+		if f.Op == Raw {
+			r.state = new(TerminalState)
+			if _, err := io.ReadFull(m.control, r.state.Bytes()); err != nil {
 				return
 			}
 		}
@@ -143,7 +110,7 @@ func (m *monitor) listen(requests chan<- request) {
 }
 
 // start runs COMMAND in a process group of its own.
-func (m *monitor) start(l launch) error {
+func (m *monitor) start(l Launch) error {
 	attr := &syscall.ProcAttr{
 		Dir:   l.Dir,
 		Env:   l.Env,
@@ -151,8 +118,8 @@ func (m *monitor) start(l launch) error {
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	}
 	if l.Foreground {
-		if fd, err := openTerminal(); err == nil {
-			defer unix.Close(fd)
+		if fd, err := OpenTerminal(); err == nil {
+			defer syscall.Close(fd)
 			attr.Sys.Foreground, attr.Sys.Ctty = true, fd
 			m.granted = true
 		}
@@ -170,15 +137,15 @@ func (m *monitor) start(l launch) error {
 // when COMMAND closes it, not when the monitor does.
 func (m *monitor) detach() {
 	for fd := range 3 {
-		unix.Close(fd)
+		syscall.Close(fd)
 		// The lowest free number is the one just closed.
-		unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		syscall.Open(os.DevNull, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 	}
 }
 
 func (m *monitor) tell(op int32, a, b int) {
 	// A failure means that obsrun is gone, which listen will see.
-	_ = writeFrame(m.control, frame{op, int32(a), int32(b)}, nil)
+	_ = Frame{op, int32(a), int32(b)}.Write(m.control, nil)
 }
 
 // observe reports every change of COMMAND's state since the last call.
@@ -197,34 +164,34 @@ func (m *monitor) observe() {
 		case status.Stopped():
 			m.asked = false
 			m.takeTerminal()
-			m.tell(evStopped, int(status.StopSignal()), m.obeyed)
+			m.tell(Stopped, int(status.StopSignal()), m.obeyed)
 		case status.Continued():
-			m.tell(evContinued, 0, 0)
+			m.tell(Continued, 0, 0)
 			// obsrun may have stopped itself, and COMMAND was continued by somebody
 			// who does not know of obsrun.
-			if parent := unix.Getppid(); parent == m.parent && !m.asked {
+			if parent := syscall.Getppid(); parent == m.parent && !m.asked {
 				_ = syscall.Kill(parent, syscall.SIGCONT)
 			}
 		default:
 			m.exited = true
-			if m.home != unix.Getpgrp() {
+			if m.home != syscall.Getpgrp() {
 				m.takeTerminal() // it is the user's own, and the next one waits for it
 			}
 			cpu := time.Duration(used.Utime.Nano() + used.Stime.Nano())
-			m.tell(evExited, int(status), int(min(cpu.Milliseconds(), math.MaxInt32)))
+			m.tell(Exited, int(status), int(min(cpu.Milliseconds(), math.MaxInt32)))
 		}
 	}
 }
 
 func (m *monitor) obey(r request) {
 	switch r.Op {
-	case opRaw:
+	case Raw:
 		m.undo = r.state
-	case opCooked:
+	case Cooked:
 		m.undo = nil
-	case opSignal:
+	case Signal:
 		m.signal(int(r.A), syscall.Signal(r.B))
-	case opForeground:
+	case Foreground:
 		m.obeyed = int(r.A)
 		if m.exited {
 			return
@@ -237,7 +204,7 @@ func (m *monitor) obey(r request) {
 		m.granted = true
 		m.resume()
 		m.lent = 0
-	case opBackground:
+	case Background:
 		m.obeyed = int(r.A)
 		if m.exited {
 			return
@@ -269,13 +236,13 @@ func (m *monitor) signal(target int, sig syscall.Signal) {
 		}
 	}
 	switch target {
-	case toChild:
+	case ToChild:
 		_ = syscall.Kill(m.pid, sig)
-	case toGroup:
+	case ToGroup:
 		_ = syscall.Kill(-m.pid, sig)
-	case toForeground:
+	case ToForeground:
 		_ = syscall.Kill(-front, sig)
-	case toBoth:
+	case ToBoth:
 		_ = syscall.Kill(-m.pid, sig)
 		if front != m.pid {
 			_ = syscall.Kill(-front, sig)
@@ -302,18 +269,18 @@ func (m *monitor) ours(group int) bool {
 	switch {
 	case group <= 0 || group == m.home:
 		return false
-	case group == m.pid || m.home == unix.Getpgrp():
+	case group == m.pid || m.home == syscall.Getpgrp():
 		return true
 	}
 	for pid := group; pid > 1; {
-		f, ok := processFact(pid)
+		parent, ok := parentOf(pid)
 		if !ok {
 			return false
 		}
-		if f.parent == m.pid {
+		if parent == m.pid {
 			return true
 		}
-		pid = f.parent
+		pid = parent
 	}
 	return false
 }
@@ -322,55 +289,48 @@ func (m *monitor) ours(group int) bool {
 // terminal is put in order and COMMAND is told that nobody listens any more.
 func (m *monitor) leave() {
 	if m.undo != nil {
-		m.undo.apply(m.terminal)
+		m.undo.Apply(m.terminal)
 	}
 	if m.exited {
 		return
 	}
-	m.signal(toBoth, syscall.SIGHUP)
-	m.signal(toBoth, syscall.SIGCONT)
+	m.signal(ToBoth, syscall.SIGHUP)
+	m.signal(ToBoth, syscall.SIGCONT)
 	m.takeTerminal()
 }
 
-// apply restores a terminal that is still as obsrun left it. One that differs has
-// been taken over by somebody who knows better, the shell's line editor say.
-func (s *terminalState) apply(fd int) {
-	now, err := unix.IoctlGetTermios(fd, ioctlGetTermios)
-	if err == nil && now.Iflag == s.Raw.Iflag && now.Oflag == s.Raw.Oflag && now.Cflag == s.Raw.Cflag && now.Lflag == s.Raw.Lflag && now.Cc == s.Raw.Cc {
-		_ = unix.IoctlSetTermios(fd, ioctlSetTermios, &s.Saved)
-	}
-}
-
-// openTerminal opens the controlling terminal of this process. The monitor does
-// so for each question instead of keeping a descriptor: one that it held would
-// keep obsrun from seeing the end of the output.
-func openTerminal() (int, error) {
-	return unix.Open("/dev/tty", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+// OpenTerminal opens the controlling terminal of this process, for asking and telling,
+// without waiting and without making it one. The monitor does so for each question
+// instead of keeping a descriptor: one that it held would keep obsrun from seeing the
+// end of the output.
+func OpenTerminal() (int, error) {
+	return syscall.Open("/dev/tty", syscall.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 }
 
 // terminalGroup is the foreground group of the controlling terminal, 0 without one.
 func terminalGroup() int {
-	fd, err := openTerminal()
+	fd, err := OpenTerminal()
 	if err != nil {
 		return 0
 	}
-	defer unix.Close(fd)
-	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
-	if err != nil {
+	defer syscall.Close(fd)
+	var group int32
+	if ioctl(fd, ioctlGetGroup, unsafe.Pointer(&group)) != nil {
 		return 0
 	}
-	return group
+	return int(group)
 }
 
 // handTerminal makes group the foreground group. SIGTTOU is ignored here, so a
 // background process may do it.
 func (m *monitor) handTerminal(group int) {
-	fd, err := openTerminal()
+	fd, err := OpenTerminal()
 	if err != nil {
 		return
 	}
-	defer unix.Close(fd)
-	_ = unix.IoctlSetPointerInt(fd, unix.TIOCSPGRP, group)
+	defer syscall.Close(fd)
+	to := int32(group)
+	_ = ioctl(fd, ioctlSetGroup, unsafe.Pointer(&to))
 }
 
 func osSignals(list []syscall.Signal) []os.Signal {

@@ -1,0 +1,46 @@
+package monitor
+
+import (
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// Name is argv[0] of the monitor, which is both its mark and what ps shows. The mark
+// travels in argv because COMMAND inherits the environment. Three numbers follow: the
+// descriptors of the control socket, of obsrun's own terminal and of COMMAND's; -1 is
+// none.
+const Name = "obsrun: monitor"
+
+func init() {
+	if m := enter(os.Args); m != nil {
+		os.Exit(m.run())
+	}
+}
+
+// enter gives the monitor that this process was started as, nil if it was not.
+func enter(args []string) *monitor {
+	if len(args) != 4 || args[0] != Name {
+		return nil
+	}
+	var fds [3]int
+	for i := range fds {
+		n, err := strconv.Atoi(args[1+i])
+		if err != nil {
+			return nil
+		}
+		fds[i] = n
+	}
+	if _, err := syscall.GetsockoptInt(fds[0], syscall.SOL_SOCKET, syscall.SO_TYPE); err != nil {
+		return nil // somebody named a program so, nothing more
+	}
+	m := &monitor{control: os.NewFile(uintptr(fds[0]), "control"), terminal: fds[1], parent: syscall.Getppid()}
+	syscall.CloseOnExec(fds[0])
+	if m.terminal >= 0 {
+		syscall.CloseOnExec(m.terminal)
+	}
+	if fds[2] >= 0 {
+		syscall.Close(fds[2]) // it became the controlling terminal, and did its duty
+	}
+	return m
+}
