@@ -38,7 +38,7 @@ func HTML(w io.Writer, s Summary) error {
 		MoreAgents     int
 		MoreProblems   int
 		Idle, Captured bool
-	}{Summary: s, Title: cmp.Or(s.RunID, "a run without an id"), WhatIf: s.whatIf(), Steps: byAgent(&s), Usage: s.usageLine(), Captured: s.captured()}
+	}{Summary: s, Title: cmp.Or(s.RunID, "a run without an id"), WhatIf: s.WhatIfs(), Steps: byAgent(&s), Usage: s.usageLine(), Captured: s.captured()}
 	if s.ExitCode != nil {
 		data.Ended = fmt.Sprintf(", exit status %d", *s.ExitCode)
 	}

@@ -117,6 +117,14 @@ func clock(ms int64) string {
 	return fmt.Sprintf("%s%d:%02d:%02d.%d", sign, tenths/36000, tenths/600%60, tenths/10%60, tenths%10)
 }
 
+// plural is the noun for so many.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
+}
+
 // some writes "no errors", "1 error", "12 errors"; the plural is the noun with an
 // s where none is given.
 func some(n int64, noun string, plural ...string) string {

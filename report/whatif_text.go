@@ -33,8 +33,11 @@ func (s *Summary) estimated() *Estimate {
 // whatIfHeads are the columns of what a phase waited for and what it would save.
 var whatIfHeads = []string{"PHASE", "LAST AGENT", "ITS WALL", "MEDIAN", "WAITED", "SAVED AT MEDIAN", "SAVED ALL AT ONCE"}
 
-// whatIf gives a row for each phase that waited for one agent, or could be shorter.
-func (s *Summary) whatIf() [][]string {
+// WhatIfs gives a row for each phase that waited for one agent, or could be shorter:
+// its name, the last agent, how long that took, the median, how long it was waited
+// for, what would be saved with it at the median, and with all at once. Names are as
+// they came.
+func (s *Summary) WhatIfs() [][]string {
 	var rows [][]string
 	var add func(prefix string, phases Phases)
 	add = func(prefix string, phases Phases) {
@@ -61,7 +64,7 @@ func (s *Summary) whatIf() [][]string {
 
 // stragglers are what phases waited for, and what they would have saved.
 func (p *printer) stragglers(s *Summary) {
-	rows := s.whatIf()
+	rows := s.WhatIfs()
 	if len(rows) == 0 {
 		return
 	}

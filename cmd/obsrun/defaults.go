@@ -21,6 +21,10 @@ const defaultsFile = "obsrun.yaml"
 // checkout, and these open the run to others.
 var unsafeKeys = []string{"listen", "allow-host", "insecure", "tls-cert", "tls-key", "gateway", "gateway-upstream", "otlp-export", "otlp-export-headers"}
 
+// insideKeys say where something is written. The file can name no place but in the
+// working directory.
+var insideKeys = []string{"log-dir", "junit", "markdown"}
+
 // applyFile sets what neither a flag nor the environment has set from obsrun.yaml.
 func applyFile(c *cli.Context) error {
 	text, err := os.ReadFile(defaultsFile)
@@ -59,8 +63,8 @@ func applyFile(c *cli.Context) error {
 		}
 		for _, value := range values {
 			text := fmt.Sprint(value)
-			if key == "log-dir" && !staysInside(text) {
-				return fmt.Errorf("%s can not put log-dir outside the working directory; use --log-dir", defaultsFile)
+			if slices.Contains(insideKeys, key) && !staysInside(text) {
+				return fmt.Errorf("%s can not put %s outside the working directory; use --%s", defaultsFile, key, key)
 			}
 			if err := c.Set(key, text); err != nil {
 				return fmt.Errorf("%s: %s: %w", defaultsFile, key, err)

@@ -56,7 +56,7 @@ func exportCommand(w world) *cli.Command {
 			if toStdout {
 				err = writeTo(w.stdout, format, r)
 			} else {
-				err = writeOutput(path, format, r)
+				err = writeOutput(path, format.Binary, func(f io.Writer) error { return writeTo(f, format, r) })
 			}
 			if err != nil {
 				return fmt.Errorf("export %s: %w", format.Name, err)
@@ -103,17 +103,11 @@ func exported(logDir, ref string, w world) (export.Run, error) {
 	if err != nil {
 		return export.Run{}, err
 	}
-	loaded, err := run.Load(dir)
+	loaded, err := loadedIn(dir, w)
 	if errors.Is(err, fs.ErrNotExist) {
 		return export.Run{}, fmt.Errorf("%s is not there, and exports are made from it: a summary alone is not enough", run.JournalPath(dir))
 	} else if err != nil {
 		return export.Run{}, err
-	}
-	if loaded.Torn > 0 {
-		say(w.stderr, "%s ends in half a line of %d bytes, which is left out", run.JournalPath(dir), loaded.Torn)
-	}
-	if loaded.Unreadable > 0 {
-		say(w.stderr, "%s has %d lines that are no events, which are left out", run.JournalPath(dir), loaded.Unreadable)
 	}
 	if loaded.Live {
 		say(w.stderr, "the run goes on: what is there of it now is exported")
@@ -132,8 +126,8 @@ func writeTo(f io.Writer, format export.Format, r export.Run) error {
 }
 
 // writeOutput writes the file at path: all of it, or it stays as it was. A link is
-// followed. A device or pipe is written to.
-func writeOutput(path string, format export.Format, r export.Run) error {
+// followed. A device or pipe is written to, but a terminal gets no binary.
+func writeOutput(path string, binary bool, write func(io.Writer) error) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
@@ -145,12 +139,12 @@ func writeOutput(path string, format export.Format, r export.Run) error {
 		if err != nil {
 			return fmt.Errorf("write %s: %w", path, err)
 		}
-		if format.Binary && isTerminal(f) {
+		if binary && isTerminal(f) {
 			err = fmt.Errorf("write %s: it is a terminal", path)
 		} else {
-			err = writeTo(f, format, r)
+			err = write(f)
 		}
 		return errors.Join(err, f.Close())
 	}
-	return report.Replace(path, false, func(w io.Writer) error { return writeTo(w, format, r) })
+	return report.Replace(path, write)
 }

@@ -51,7 +51,7 @@ func serveFlags() []cli.Flag {
 }
 
 func runFlags() []cli.Flag {
-	return append(append(serveFlags(), exportFlags()...),
+	return append(slices.Concat(serveFlags(), exportFlags(), documentFlags()),
 		stringFlag("name", "", "first part of the run id (default: from COMMAND)"),
 		stringFlag("source-repo", "", "`URL` of what the run is about"),
 		stringFlag("source-commit", "", "`SHA` of what the run is about"),
@@ -111,6 +111,7 @@ type options struct {
 	off                      []string // sources
 	gateway                  *gatewayOptions
 	export                   *exportOptions
+	documents                documents
 	command                  []string
 	shown                    []string // the command as people are shown it; nil: as it is
 }
@@ -167,6 +168,7 @@ func runOptions(c *cli.Context, w world) (options, error) {
 		serving: s, name: c.String("name"), sourceRepo: cutUserInfo(c.String("source-repo")), sourceCommit: c.String("source-commit"),
 		noPTY: c.Bool("no-pty"), quiet: c.Bool("quiet"),
 	}
+	o.documents = documentsOf(c, o.quiet)
 	if o.name != "" && !namePattern.MatchString(o.name) {
 		return o, usagef("--name %q does not fit: a letter, then up to 47 letters, digits, dots, dashes and underscores", o.name)
 	}

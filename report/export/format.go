@@ -19,6 +19,8 @@ type Run struct {
 	Last func() (any, error)
 	// Version is that of the obsrun that exports.
 	Version string
+	// Baseline is what markdown compares the run with; nil: with nothing.
+	Baseline *report.Summary
 }
 
 // Format is a way to write a run down that others read.

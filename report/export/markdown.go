@@ -1,7 +1,7 @@
 package export
 
 import (
-	"bufio"
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -22,28 +22,99 @@ const (
 	markdownMessage = 240
 )
 
+// MaxMarkdown is the most that Markdown writes, in bytes: what a step summary of
+// GitHub Actions takes is 1 MiB
+// (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands).
+const MaxMarkdown = 1<<20 - 1024
+
+// ganttAgents is how many agents the chart has: it is to be small.
+const ganttAgents = 40
+
 // Markdown writes the summary in GitHub Flavored Markdown
-// (https://github.github.com/gfm/): how the run ended, its phases, its agents, what
-// went wrong. All text of others is in code elements, with every character that
-// means something to Markdown or HTML as a character reference: it can make no
-// link, no markup, no further cell, and mention nobody. Tables end after 200 rows.
-func Markdown(w io.Writer, r Run) error {
+// (https://github.github.com/gfm/): how the run ended, what changed since the
+// baseline, what went wrong, its phases, its agents. All text of others is in code
+// or pre elements, with every character that means something to Markdown or HTML as
+// a character reference: it can make no link, no markup, no further cell, and mention
+// nobody. Tables end after 200 rows, the whole at MaxMarkdown.
+func Markdown(w io.Writer, r Run) error { return MarkdownWithin(w, r, MaxMarkdown) }
+
+// MarkdownWithin is Markdown in at most limit bytes. A part that does not fit is left
+// out as a whole, and it says so; of a limit that takes no part at all there is nothing.
+func MarkdownWithin(w io.Writer, r Run, limit int) error {
 	s := report.Summarize(r.State)
-	m := &markdown{bufio.NewWriter(w)}
-	m.head(&s)
-	m.phases(&s)
-	m.agents(&s)
-	m.problems(&s)
-	if err := m.Flush(); err != nil {
+	const reserve = 200 // for what is said of parts that are left out
+	var page bytes.Buffer
+	var missing []string
+	for _, part := range []struct {
+		name  string
+		write func(*markdown)
+	}{
+		{"head", func(m *markdown) { m.head(&s) }},
+		{"comparison", func(m *markdown) { m.comparison(r.Baseline, s) }},
+		{"problems", func(m *markdown) { m.problems(&s) }},
+		{"phases", func(m *markdown) { m.phases(&s) }},
+		{"timeline", func(m *markdown) { m.timeline(&s) }},
+		{"stragglers", func(m *markdown) { m.stragglers(&s) }},
+		{"agents", func(m *markdown) { m.agents(&s) }},
+	} {
+		var m markdown
+		if part.write(&m); page.Len()+m.Len()+reserve > limit {
+			missing = append(missing, part.name)
+			continue
+		}
+		page.Write(m.Bytes())
+	}
+	if len(missing) > 0 && page.Len() > 0 {
+		fmt.Fprintf(&page, "\nLeft out, since this page can not be larger: %s.\n", strings.Join(missing, ", "))
+	}
+	if _, err := w.Write(page.Bytes()); err != nil {
 		return fmt.Errorf("write Markdown: %w", err)
 	}
 	return nil
 }
 
-// markdown writes; the first error is kept until Flush.
-type markdown struct{ *bufio.Writer }
+// markdown is a part of the page.
+type markdown struct{ bytes.Buffer }
 
 func (m *markdown) line(format string, args ...any) { fmt.Fprintf(m, format+"\n", args...) }
+
+// comparison is what changed since the baseline.
+func (m *markdown) comparison(baseline *report.Summary, s report.Summary) {
+	if baseline == nil {
+		return
+	}
+	m.line("")
+	_ = report.ComparisonMarkdown(m, report.Compare(*baseline, s)) // a buffer takes all
+}
+
+// timeline is a chart of text. In pre, as in code, GitHub makes no links and mentions.
+func (m *markdown) timeline(s *report.Summary) {
+	lines := report.Gantt(s, ganttAgents)
+	if len(lines) == 0 {
+		return
+	}
+	m.line("\n### Timeline\n\n<pre>")
+	for _, line := range lines {
+		m.line("%s", references(line))
+	}
+	m.line("</pre>")
+}
+
+// stragglers are the agents that phases waited for.
+func (m *markdown) stragglers(s *report.Summary) {
+	rows := s.WhatIfs()
+	if len(rows) == 0 {
+		return
+	}
+	m.line("\n### What phases waited for\n")
+	m.line("| phase | last agent | its wall | median | waited | saved at median | saved all at once |")
+	m.line("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+	for _, row := range rows[:min(len(rows), markdownRows)] {
+		m.line("| %s | %s | %s |", code(row[0]), code(row[1]), strings.Join(row[2:], " | "))
+	}
+	m.more(len(rows))
+	m.line("\nSaved: where no agent needs what another makes, and times stay as they were.")
+}
 
 func (m *markdown) head(s *report.Summary) {
 	m.line("## %s: %s", code(cmp.Or(s.RunID, "a run")), s.Status)
@@ -176,9 +247,12 @@ func element(text string, limit int) string {
 	if text == "" {
 		return ""
 	}
+	return "<code>" + references(shorten(report.Visible(text), limit)) + "</code>"
+}
+
+// references is visible text with what Markdown or HTML would act on as references.
+func references(text string) string {
 	var b strings.Builder
-	b.WriteString("<code>")
-	text = shorten(report.Visible(text), limit)
 	for i, r := range text {
 		switch {
 		case r == '_' && i > 0 && i+1 < len(text) && letterOrDigit(text[i-1]) && letterOrDigit(text[i+1]):
@@ -189,7 +263,6 @@ func element(text string, limit int) string {
 			b.WriteRune(r)
 		}
 	}
-	b.WriteString("</code>")
 	return b.String()
 }
 

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"bytes"
 	"fmt"
 	"html"
 	"regexp"
@@ -39,6 +40,9 @@ func TestMarkdownIsInert(t *testing.T) {
 	harmful, texts := hostile(t)
 	for _, r := range []Run{harmful, recorded(t, "troubled"), recorded(t, "eigenda-planned")} {
 		b := string(written(t, "markdown", r))
+		chart := regexp.MustCompile(`(?s)<pre>\n(.*?)</pre>\n`)
+		require.NotRegexp(t, "[\\\\<>`\\[\\]@~|:]|[^&]#", chart.FindStringSubmatch(b)[1])
+		b = chart.ReplaceAllString(b, "")
 		cells := 0
 		for line := range strings.Lines(b) {
 			for _, m := range elements.FindAllStringSubmatch(line, -1) {
@@ -73,4 +77,34 @@ func TestMarkdownEnds(t *testing.T) {
 	b := written(t, "markdown", folded(t, lines...))
 	assert.Less(t, len(b), 1<<20)
 	assert.Contains(t, string(b), "And 800 more.")
+	assert.NotContains(t, string(b), "Left out")
+	assert.Equal(t, 2, strings.Count(string(b), "\nand 960 more"), "agents and phases of the chart")
+}
+
+// What does not fit is left out in whole parts, and what is there stays a page.
+func TestMarkdownWithin(t *testing.T) {
+	r := recorded(t, "troubled")
+	whole := string(written(t, "markdown", r))
+	for limit := 0; limit < len(whole)+300; limit += 37 {
+		var b bytes.Buffer
+		require.NoError(t, MarkdownWithin(&b, r, limit))
+		require.LessOrEqual(t, b.Len(), limit)
+		parts, missing, cutOff := strings.Cut(b.String(), "\nLeft out, since this page can not be larger: ")
+		require.Equal(t, b.Len() > 0 && parts != whole, cutOff, limit)
+		for part := range strings.SplitSeq(parts, "\n### ") {
+			require.Contains(t, whole, part)
+		}
+		if cutOff {
+			require.Regexp(t, `\A(problems|phases|timeline|stragglers|agents)(, (phases|timeline|stragglers|agents))*\.\n\z`, missing)
+		}
+	}
+}
+
+// With a baseline it says what changed.
+func TestMarkdownCompares(t *testing.T) {
+	r, before := recorded(t, "troubled"), report.Summarize(recorded(t, "eigenda-planned").State)
+	assert.NotContains(t, string(written(t, "markdown", r)), "Comparison")
+	r.Baseline = &before
+	b := string(written(t, "markdown", r))
+	assert.Regexp(t, `(?s)\A## .*\n\n### Comparison of two runs\n\n- \*\*A\*\* eigenda.*\n\n### Problems\n`, b)
 }
