@@ -84,6 +84,9 @@ func TestBrowser(t *testing.T) {
 		{"many spans", browseManySpans},
 		{"runs", browseRuns},
 		{"snapshot", browseSnapshot},
+		{"last run", browseLast},
+		{"last run was shorter", browseLastShorter},
+		{"run among others", browseLibraryRun},
 		{"picture", browsePicture},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, b) })
@@ -154,6 +157,7 @@ const probe = globalThis.probe = {
   nowX: () => document.querySelector("#over .now").getBoundingClientRect().left,
   said: (span) => text(probe.row(span)?.querySelector(".lb")),
   word: () => text(id("live-word")),
+  shown: (name) => text(id(name)),
   note: () => text(id("live-note")),
   banner: () => text(id("banner")),
   kpi: (name) => [text(id("kpi-" + name).querySelector("b")), text(id("kpi-" + name).querySelector("small"))].join("|"),

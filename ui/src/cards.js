@@ -1,7 +1,7 @@
 // The cards beside the timeline: problems, token burn, active agents.
 
 import { clip, clock, compact, perMinute, plural, silence } from "./format.js";
-import { el, keep, setAttr, setClass, setShown, setText } from "./dom.js";
+import { el, keep, setAttr, setClass, setShown, setStyle, setText } from "./dom.js";
 import { glyph, setGlyph, stateTitle } from "./glyph.js";
 import { problems, silentFor } from "./problems.js";
 import { burnText } from "./summary.js";
@@ -9,7 +9,7 @@ import { inForce, points, split } from "./burn.js";
 import { extent, ticks } from "./axis.js";
 import { lasted } from "./model.js";
 
-const MOST_ACTIVE = 40;
+const MOST_ACTIVE = 20;
 
 // Problems is a log: an entry is announced once, when it comes. So entries are
 // kept by key, and what grows with the clock is no text of theirs that is read.
@@ -93,6 +93,9 @@ export class BurnChart {
     this.note = find("burn-note");
     this.box = find("burn");
     this.svg = d3.select(this.box);
+    this.width = 0;
+    // Asked for while the page is drawn it would be laid out twice.
+    new ResizeObserver(([entry]) => { this.width = entry.contentRect.width; }).observe(this.box);
     for (const part of ["grid", "areas", "lines", "marks"]) this[part] = this.svg.append("g");
   }
 
@@ -110,7 +113,7 @@ export class BurnChart {
   drawLine({ model, start, elapsed, hues }) {
     if (!this.shown) return;
     const { burn } = model;
-    const width = this.box.clientWidth;
+    const width = this.width || this.box.clientWidth;
     const x = d3.scaleLinear([0, Math.max(elapsed, 1000)], [MARGIN.left, width - MARGIN.right]);
     const y = d3.scaleLinear([0, Math.max(burn.peak, 1) * 1.08], [HEIGHT_BURN - MARGIN.bottom, MARGIN.top]);
     const line = points(burn, start);
@@ -158,7 +161,7 @@ export class Active {
       const [shape, name, time, tokens, tools] = node.children;
       setAttr(node, "data-span-id", span.id);
       setAttr(node, "title", `${stateTitle(span.state)}: ${clip(span.name, 120)}`);
-      node.style.setProperty("--c", `var(${hues.of(span.phase ?? "")})`);
+      setStyle(node, "--c", `var(${hues.of(span.phase ?? "")})`);
       setGlyph(shape, span.state);
       setText(name, clip(span.name, 120));
       setText(time, clock(lasted(span, now)));

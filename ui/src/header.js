@@ -1,7 +1,7 @@
 // The top line: which run this is and how the page stands to it.
 
 import { ago, clip, clock, moment, plural, repository, runName } from "./format.js";
-import { setAttr, setShown, setText } from "./dom.js";
+import { el, setAttr, setShown, setText } from "./dom.js";
 import { counted } from "./problems.js";
 
 const OLD_MS = 10000; // an event older than this is worth a colour
@@ -38,13 +38,27 @@ export function title(model) {
   return parts.join(" - ");
 }
 
+// homeOf gives the address of the list of runs that the page of a run is below, empty
+// where a server shows nothing but this one.
+export const homeOf = ({ protocol, pathname }) => (/^https?:$/.test(protocol) && /\/runs\/[^/]+\/$/.test(pathname) ? "../../" : "");
+
 export class Header {
   constructor(find, { retry }) {
+    this.home = find("home");
     this.nodes = Object.fromEntries(
       ["run-id", "run-source", "live", "live-word", "live-note", "banner", "banner-note"].map((id) => [id, find(id)]),
     );
     find("retry").addEventListener("click", retry);
     this.note = { text: "", until: 0 };
+  }
+
+  // leadHome puts the way back to the list of runs.
+  leadHome(home) {
+    setShown(this.home, home !== "");
+    if (!home) return;
+    const link = el("a", "", "All runs");
+    link.href = home;
+    this.home.append(link);
   }
 
   // caughtUp notes that the page was away and has missed nothing.

@@ -8,7 +8,9 @@ import { Model } from "./model.js";
 import { Stream } from "./stream.js";
 import { setAttr, setShown, setText } from "./dom.js";
 import { recall, remember, wireTheme } from "./theme.js";
-import { Header, NOTE_MS, outcome, title } from "./header.js";
+import { Header, NOTE_MS, homeOf, outcome, title } from "./header.js";
+import { Answer } from "./answer.js";
+import { LastRun } from "./last.js";
 import { Summary } from "./summary.js";
 import { Address } from "./address.js";
 import { Lens } from "./lens.js";
@@ -27,9 +29,10 @@ import { actionFor, fillHelp } from "./keys.js";
 import { Moves } from "./moves.js";
 
 const TICK_MS = 250; // clocks and growing bars
-const SLOW_DRAW_MS = 500; // the strip, the chart and the tables, which cost more
+const SLOW_DRAW_MS = 1000; // the strip, the chart and the tables, which cost more
 const REPLAY_DRAW_MS = 100; // the same while a replay plays
 const JOIN_REST = 12; // joining and the tables may take a twelfth of the time
+const MOST_SAMPLED = 5000; // agents of which the readings are asked for before a replay wants them
 const NARROW = "(max-width: 760px)";
 
 export class Page {
@@ -40,6 +43,7 @@ export class Page {
     this.hues = new Hues();
     this.lastEvent = 0; // client clock
     this.away = 0; // the line reached when the connection was lost
+    this.beatAt = null;
     this.slowDrawn = 0;
     this.slowTook = 0; // ms
     this.bare = recall("keys", "on") === "on";
@@ -54,6 +58,11 @@ export class Page {
     const open = (span) => this.moves.openSpan(span);
     this.header = new Header(find, { retry: () => this.stream.retry() });
     this.summary = new Summary(find);
+    const home = homeOf(location);
+    this.header.leadHome(home);
+    this.lastRun = new LastRun(find, { home });
+    this.last = new Answer("last", { changed: () => this.rearranged() });
+    this.samples = new Answer("samples", { changed: () => this.rearranged() });
     this.strip = new Strip(find("strip"), { lens: this.lens, seek: (at) => this.playback.seek(at) });
     this.timeline = new Timeline(find, {
       view: this.view,
@@ -120,7 +129,7 @@ export class Page {
     sizes.observe(find("ticks")); // a scroll bar that comes takes from its width
     document.addEventListener("visibilitychange", () => {
       this.slowDrawn = 0;
-      this.changed();
+      this.beat();
     });
     wireTheme(find("theme"), () => this.changed());
   }
@@ -143,11 +152,13 @@ export class Page {
     if (!this.model.apply(delta)) return false;
     this.hues.learn(this.model.phases.map((p) => p.name));
     const client = Date.now();
+    if (first) this.beatAt = null;
     if (first) this.lastEvent = client - Math.max(0, this.clock.now() - this.model.lastHeard);
     else if (this.model.rev > before) this.lastEvent = client;
     const says = title(this.model);
     if (document.title !== says) document.title = says;
     this.announce();
+    this.ask();
     if (!first) this.changed();
     else {
       if (this.view.replay !== null) this.playback.stand();
@@ -158,10 +169,19 @@ export class Page {
     return true;
   }
 
+  // ask has the server told what the page will want to show: at once when the run
+  // ends, as the server goes soon after that.
+  ask() {
+    const { ended } = this.model;
+    this.last.want(ended ? "the run" : "what there is of it");
+    if (this.view.replay !== null || (ended && this.model.agents.size <= MOST_SAMPLED)) this.samples.want(ended ? "the run" : String(this.model.rev));
+  }
+
   connected(stream) {
     if (stream.state === "ended") {
       if (this.playback.still) this.playback.held.closed = true;
       else this.model.close();
+      if (this.model.run) this.ask();
     }
     if (stream.state === "offline") {
       this.clock.hold();
@@ -170,7 +190,7 @@ export class Page {
       this.header.caughtUp(Math.max(0, this.model.rev - this.away), Date.now());
       this.away = 0;
     }
-    this.changed();
+    this.beat();
   }
 
   // announce tells those who hear the page of what they cannot see: a phase that
@@ -205,6 +225,17 @@ export class Page {
     });
   }
 
+  // beat lets the clocks go on. Between two beats only what events changed is drawn:
+  // now gives the server's clock as it stood at the last one.
+  beat() {
+    this.beatAt = null;
+    this.changed();
+  }
+
+  now() {
+    return (this.beatAt ??= this.clock.now());
+  }
+
   // rearranged is changed where what the tables show is another.
   rearranged() {
     this.slowDrawn = 0;
@@ -216,8 +247,9 @@ export class Page {
     const moment = this.playback.moment();
     const { replaying } = moment;
     const model = this.playback.modelAt(moment);
+    const last = this.last.value;
     return {
-      ...moment, model, record: () => this.record(model, replaying ? moment.now : Infinity), log: this.log, whole: this.model, domain: this.lens.shown(), hues: this.hues, view: this.view, tab: this.view.tab,
+      ...moment, model, last, stretch: Math.max(moment.reach, last?.wall_ms || 0), record: () => this.record(model, replaying ? moment.now : Infinity), log: this.log, whole: this.model, domain: this.lens.shown(), hues: this.hues, view: this.view, tab: this.view.tab,
       narrow: this.narrow, width: this.stripWidth, paused: this.playback.paused, held: this.playback.held.count(this.model.rev), connection: this.stream,
       clientNow: Date.now(), lastEvent: this.lastEvent, caughtUp: this.model.version > 0,
       frozen: !moment.live || this.playback.paused || (replaying ? !this.playback.transport.playing : this.stream.state === "offline"),
@@ -239,7 +271,10 @@ export class Page {
 
   draw() {
     if (!this.stream) return;
+    this.timeline.measure();
+    const before = this.beatAt;
     const frame = this.frame();
+    const beat = this.beatAt !== before; // the clocks went on
     const { model, live, replaying } = frame;
     if ((NEED_LOG.has(frame.tab) || this.timeline.opened) && this.model.run) this.log.want(!this.model.ended);
     this.tabs.draw(frame);
@@ -254,11 +289,13 @@ export class Page {
     this.problems.draw(frame);
     this.detail.draw(frame);
     this.active.draw(frame);
+    this.lastRun.draw(frame);
     if (model.run) this.burn.draw(frame);
     const grown = this.slowVersion !== model.version || live || replaying || this.slowTab !== frame.tab;
     const pause = Math.max(replaying ? REPLAY_DRAW_MS : SLOW_DRAW_MS, this.slowTook * JOIN_REST);
     const due = this.slowDrawn === 0 || this.slowTab !== frame.tab || !(live || replaying) || frame.clientNow - this.slowDrawn >= pause;
-    if (this.slowDrawn === 0 || (grown && due)) {
+    if (grown && due && beat && this.slowDrawn !== 0) this.changed(); // with all clocks it would be too much for one frame
+    else if (this.slowDrawn === 0 || (grown && due)) {
       const began = performance.now();
       this.slowDrawn = frame.clientNow;
       this.slowVersion = model.version;
@@ -302,7 +339,7 @@ export class Page {
         if (document.hidden) this.tick(frame);
         else {
           this.stream.check();
-          this.changed();
+          this.beat();
         }
       }, TICK_MS);
     } else if (!wanted && this.timer) {

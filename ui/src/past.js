@@ -1,19 +1,42 @@
 // The run as it stood at an earlier moment, for replay. Pure. What a span was then
-// follows from its times. Counters have no times: of what was open then they are
-// not known (NaN, shown as a dash), but for the sum of the tokens where the burn
-// series has it, and for tool uses where each of them was told as a call.
+// follows from its times. What an open agent or phase had used is the last reading up
+// to then, as the server kept them; tool uses are counted where each of them was told
+// as a call. The run's tokens are those of the burn series. What nobody knows is NaN,
+// shown as a dash.
 
 import { Model, isCall, isOpen } from "./model.js";
 
 const UNKNOWN = { tokens: NaN, input_tokens: NaN, output_tokens: NaN, cached_tokens: NaN, tool_uses: NaN, cost_usd: 0 };
 const ENDED = new Set(["done", "error", "cancelled", "lost"]);
 
+// countUntil gives how many of a list stand at a moment or before; each of them begins
+// with its own, and they are in order.
+function countUntil(list, moment) {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const mid = (low + high) >> 1;
+    if (list[mid][0] <= moment) low = mid + 1;
+    else high = mid;
+  }
+  return low;
+}
+
+// usedAt gives what the last reading up to a moment says, nothing where there is none.
+// Readings are [Unix ms, tokens, tool uses], in order.
+function usedAt(readings, at) {
+  const i = countUntil(readings, at);
+  if (i === 0) return {};
+  const [, tokens, tools] = readings[i - 1];
+  return { tokens, tool_uses: tools, reported: tokens > 0 };
+}
+
 // spanAt gives a span as it stood at a moment (Unix ms), or null where nobody knew
-// of it. stalls are those of the span; start is the run's.
-export function spanAt(span, at, { stalls = [], start = 0 } = {}) {
+// of it. stalls and readings are those of the span; start is the run's.
+export function spanAt(span, at, { stalls = [], start = 0, readings = [] } = {}) {
   const earlier = (span.earlier ?? []).filter((one) => one.start_ms <= at);
   const begun = Boolean(span.start_ms) && span.start_ms <= at;
-  const then = { ...span, end_ms: 0, duration_ms: 0, ...UNKNOWN, reported: false, error: "", message: "", earlier };
+  const then = { ...span, end_ms: 0, duration_ms: 0, ...UNKNOWN, reported: false, ...usedAt(readings, at), error: "", message: "", earlier };
   const silent = () => stalls.find((s) => s.time_ms <= at && (s.resumed_ms ? at < s.resumed_ms : true));
   const running = (more) => {
     const stall = silent();
@@ -33,13 +56,14 @@ export function spanAt(span, at, { stalls = [], start = 0 } = {}) {
 }
 
 // phaseAt gives a phase as it stood at a moment, or null; tally has the counts of
-// its agents then, tools their tool uses.
-function phaseAt(phase, at, tally, tools) {
+// its agents then, tools their tool uses where each is known.
+function phaseAt(phase, at, tally, tools, readings = []) {
   const begun = phase.start_ms && phase.start_ms <= at;
   if (!begun && tally.agents === 0) return null;
   if (begun && phase.state === "done" && phase.end_ms <= at) return { ...phase, ...tally };
   const state = begun ? "running" : "queued";
-  return { ...phase, ...UNKNOWN, tool_uses: tools, ...tally, state, start_ms: begun ? phase.start_ms : 0, end_ms: 0, wall_ms: 0, stalls: 0, counts: {} };
+  const { tokens = NaN, tool_uses: read = NaN } = usedAt(readings, at);
+  return { ...phase, ...UNKNOWN, tokens, tool_uses: Number.isNaN(tools) ? read : tools, ...tally, state, start_ms: begun ? phase.start_ms : 0, end_ms: 0, wall_ms: 0, stalls: 0, counts: {} };
 }
 
 const newTally = () => ({ agents: 0, queued: 0, running: 0, ended: 0, errors: 0 });
@@ -48,8 +72,11 @@ const newCounts = () => ({ spawned: 0, stalled: 0, done: 0, error: 0, cancelled:
 // Past is a run through which one can go back and forth: what changes from one
 // moment to another is all that is looked at.
 export class Past {
-  constructor(whole) {
+  // samples are the readings of agents by id and of phases by name, or null.
+  constructor(whole, samples = null) {
     this.whole = whole;
+    this.readings = new Map(Object.entries(samples?.agents ?? {}));
+    this.phaseReadings = new Map(Object.entries(samples?.phases ?? {}));
     this.start = whole.run.start_ms;
     this.model = new Model();
     this.stalls = new Map(); // by span id
@@ -59,6 +86,7 @@ export class Past {
       }
     }
     this.moments = []; // [Unix ms, span id], in order
+    this.updates = [...this.readings].flatMap(([id, list]) => list.map(([at]) => [at, id])).filter(([, id]) => whole.spans.has(id));
     for (const span of whole.spans.values()) {
       for (const at of [span.queued_ms, span.start_ms, span.end_ms]) if (at) this.moments.push([at, span.id]);
       for (const one of span.earlier ?? []) this.moments.push([one.start_ms, span.id], [one.end_ms, span.id]);
@@ -68,7 +96,7 @@ export class Past {
       }
     }
     this.learnTools();
-    this.moments.sort((a, b) => a[0] - b[0]);
+    for (const list of [this.moments, this.updates]) list.sort((a, b) => a[0] - b[0]);
     this.now = -Infinity;
     this.users = new Set(); // agents whose calls changed
     this.counts = newCounts();
@@ -109,12 +137,13 @@ export class Past {
     const { run } = whole;
     if (whole.ended && moment >= (run.end_ms || this.start + (run.wall_ms ?? 0))) return whole;
     if (moment === this.now) return model;
-    const [low, high] = [this.after(Math.min(this.now, moment)), this.after(Math.max(this.now, moment))];
-    const ids = this.fresh ? whole.spans.keys() : new Set(this.moments.slice(low, high).map((m) => m[1]));
+    const [low, high] = [Math.min(this.now, moment), Math.max(this.now, moment)];
+    const between = (list) => list.slice(countUntil(list, low), countUntil(list, high)).map((m) => m[1]);
+    const ids = this.fresh ? whole.spans.keys() : new Set([...between(this.moments), ...between(this.updates)]);
     const spans = [];
     const gone = [];
     for (const id of ids) {
-      const then = spanAt(whole.spans.get(id), moment, { stalls: this.stalls.get(id), start: this.start });
+      const then = spanAt(whole.spans.get(id), moment, { stalls: this.stalls.get(id), start: this.start, readings: this.readings.get(id) });
       this.count(model.spans.get(id), -1);
       this.count(then, 1);
       if (then) spans.push(then);
@@ -146,24 +175,12 @@ export class Past {
     return model;
   }
 
-  // after gives the index of the first moment later than one.
-  after(moment) {
-    let low = 0;
-    let high = this.moments.length;
-    while (low < high) {
-      const mid = (low + high) >> 1;
-      if (this.moments[mid][0] <= moment) low = mid + 1;
-      else high = mid;
-    }
-    return low;
-  }
-
   // step gives the next moment (by 1) or the one before (-1) at which something
   // began or ended, of one span where an id is given; null where there is none.
   step(moment, by, id = "") {
     const { moments } = this;
     const of = id && this.whole.spans.has(id) ? id : "";
-    for (let i = by > 0 ? this.after(moment) : this.after(moment) - 1; i >= 0 && i < moments.length; i += by) {
+    for (let i = by > 0 ? countUntil(moments, moment) : countUntil(moments, moment) - 1; i >= 0 && i < moments.length; i += by) {
       if (moments[i][0] !== moment && (!of || moments[i][1] === of)) return moments[i][0];
     }
     return null;
@@ -179,7 +196,10 @@ export class Past {
       spans.push(this.model.spans.get(id));
     }
     this.users.clear();
-    for (const [id, i] of list) if (spans[i].is_agent && !spans[i].end_ms) spans[i] = { ...spans[i], tool_uses: this.tools(`s:${id}`) };
+    for (const [id, i] of list) {
+      const uses = this.tools(`s:${id}`);
+      if (spans[i].is_agent && !spans[i].end_ms && !Number.isNaN(uses)) spans[i] = { ...spans[i], tool_uses: uses };
+    }
   }
 
   // count adds a span to the counts, or takes it away.
@@ -219,7 +239,7 @@ export class Past {
   }
 
   phases(moment) {
-    return this.whole.phases.map((p) => phaseAt(p, moment, this.tallies.get(p.name) ?? newTally(), this.tools(`p:${p.name}`))).filter(Boolean);
+    return this.whole.phases.map((p) => phaseAt(p, moment, this.tallies.get(p.name) ?? newTally(), this.tools(`p:${p.name}`), this.phaseReadings.get(p.name))).filter(Boolean);
   }
 }
 

@@ -26,6 +26,7 @@ export class Playback {
   // stand stops the view's clock; move lets it go, with all that was held.
   stand() {
     if (!this.stillAt) this.stillAt = this.page.clock.now();
+    if (this.page.model.run) this.page.ask();
     this.page.changed();
   }
 
@@ -80,7 +81,7 @@ export class Playback {
     const { run } = model;
     const live = run !== null && !model.ended;
     const start = run?.start_ms ?? 0;
-    const now = live || !run ? this.stillAt || this.page.clock.now() : run.end_ms || start + (run.wall_ms ?? 0);
+    const now = live || !run ? this.stillAt || this.page.now() : run.end_ms || start + (run.wall_ms ?? 0);
     const length = !run || !start ? 0 : live ? Math.max(0, now - start) : (run.wall_ms ?? Math.max(0, now - start));
     const reach = extent(length, live);
     const replaying = view.replay !== null && run !== null;
@@ -92,9 +93,11 @@ export class Playback {
   // modelAt is the model at the moment that is drawn.
   modelAt({ replaying, elapsed, length, now }) {
     if (!replaying || elapsed >= length) return this.page.model;
-    if (this.past?.version !== this.page.model.version) {
-      this.past = new Past(this.page.model);
-      this.past.version = this.page.model.version;
+    const { model, samples } = this.page;
+    const of = `${model.version} ${samples.version}`;
+    if (this.past?.of !== of) {
+      this.past = new Past(model, samples.value);
+      this.past.of = of;
     }
     return this.past.at(now);
   }

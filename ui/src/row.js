@@ -16,48 +16,79 @@ const CHAR_WIDTH = 6;
 const LABELLED = 90; // px from which a bar has its name in it, where one has zoomed
 const BEYOND = 24; // px outside of the lane at which a bar may as well end
 
+// half rounds to half pixels: what moves by less is not drawn anew.
+const half = (n) => Math.round(n * 2) / 2;
+
 // number gives a count, a dash where there is nothing.
 const number = (n) => (n ? compact(n) : DASH);
 
+// The parts that most rows do without, in the order in which they stand.
+const PARTS = {
+  toggle: () => el("span", "tw"),
+  swatch: () => el("span", "sw"),
+  past: () => el("div", "past"),
+  calls: () => svgEl("svg", { class: "calls" }),
+  inside: () => el("span", "in"),
+  text: () => el("span", "lb"),
+};
+
 export class RowView {
   constructor() {
-    this.toggle = el("span", "tw");
-    this.swatch = el("span", "sw");
     this.glyph = glyph();
     this.name = el("span", "label");
     this.note = el("i");
     this.time = el("span", "num");
     this.tokens = el("span", "num tok");
     this.tools = el("span", "num tls");
-    this.lane = el("div", "lane");
     this.bar = el("div", "bx");
-    this.past = el("div", "past");
-    this.inside = el("span", "in");
-    this.text = el("span", "lb");
-    const head = el("span", "nm", this.toggle, this.swatch, this.glyph, this.name, this.note);
-    this.calls = svgEl("svg", { class: "calls", "aria-hidden": "true" });
-    this.lane.append(this.past, this.bar, this.calls, this.inside, this.text);
-    setAttr(this.inside, "aria-hidden", "true");
-    this.head = head;
-    this.node = el("div", "row", el("div", "cols", head, this.time, this.tokens, this.tools), this.lane);
-    setAttr(this.toggle, "aria-hidden", "true");
+    this.lane = el("div", "lane", this.bar);
+    this.head = el("span", "nm", this.glyph, this.name, this.note);
+    this.node = el("div", "row", el("div", "cols", this.head, this.time, this.tokens, this.tools), this.lane);
     setAttr(this.node, "role", "row");
-    setAttr(head, "role", "rowheader");
+    setAttr(this.head, "role", "rowheader");
     for (const cell of [this.time, this.tokens, this.tools, this.lane]) setAttr(cell, "role", "gridcell");
+    this.drawn = {};
+  }
+
+  // part shows one of PARTS, which is made when it is first wanted, or hides it; it
+  // gives the part, or null.
+  part(name, shown) {
+    if (!this[name]) {
+      if (!shown) return null;
+      const made = PARTS[name]();
+      this[name] = made;
+      if (name !== "text") setAttr(made, "aria-hidden", "true");
+      if (name === "toggle") this.head.prepend(made);
+      else if (name === "swatch") this.glyph.before(made);
+      else if (name === "past") this.bar.before(made);
+      else this.lane.insertBefore(made, name === "text" ? null : (name === "calls" && this.inside) || this.text || null);
+    }
+    setShown(this[name], shown);
+    return shown ? this[name] : null;
+  }
+
+  // unchanged tells whether what is drawn is what would be: of most rows in most
+  // frames. A frame's stamp stands for all that rows share.
+  unchanged(row, index, span, { stamp, replaying }) {
+    const was = this.drawn;
+    const same = was.row === row && was.index === index && was.span === span && was.stamp === stamp;
+    if (!same) this.drawn = { row, index, span, stamp };
+    return same && !replaying && span !== null && span.state !== "queued"; // which says what its phase is like
   }
 
   draw(row, index, frame, x) {
     if (row.lane) return this.drawLane(row, index, frame, x);
-    const { model, view, hues } = frame;
-    setShown(this.calls, false);
+    const { model } = frame;
     const span = row.id ? model.spans.get(row.id) : null;
+    if (this.unchanged(row, index, span, frame)) return undefined;
+    this.part("calls", false);
     const phase = row.phase || row.level === 1 ? model.phase.get(row.phase) : null;
     const grouped = row.alone || !row.id;
     const state = span ? span.state : (phase?.state ?? "running");
     this.key = row.key;
     const look = `row ${grouped ? "grp" : "agent"} ${state}${span && span.is_agent === false ? " plain" : ""}${row.pinned ? " pinned" : ""}`;
     this.drawNode(row, index, frame, { look, state, phase: grouped ? row.phase : null });
-    setShown(this.swatch, grouped);
+    this.part("swatch", grouped);
     setShown(this.glyph, !grouped || state === "error" || state === "lost" || state === "stalled");
     setGlyph(this.glyph, state);
     setStyle(this.head, "padding-left", px(Math.max(0, row.level - 2) * INDENT));
@@ -70,6 +101,7 @@ export class RowView {
   drawNode(row, index, { view, hues, focusKey }, { look, state, phase, selected = false }) {
     const hue = hues.of(row.phase);
     setClass(this.node, look);
+    this.part("toggle", row.expandable);
     setStyle(this.node, "transform", `translateY(${row.top}px)`);
     setStyle(this.node, "--c", `var(${hue})`);
     setStyle(this.node, "--on", `var(${hue}-on)`);
@@ -88,16 +120,16 @@ export class RowView {
   drawLane(row, index, frame, x) {
     const { now, start, width } = frame;
     this.key = row.key;
+    this.drawn = {};
     const chosen = row.marks?.marks.find((m) => m.key && m.key === frame.view.selected);
     this.drawNode(row, index, frame, { look: "row lanes", state: null, phase: null, selected: chosen !== undefined });
-    for (const node of [this.swatch, this.glyph, this.bar]) setShown(node, false);
+    for (const node of [this.glyph, this.bar]) setShown(node, false);
+    for (const name of ["swatch", "past", "text", "inside"]) this.part(name, false);
     setStyle(this.head, "padding-left", px(Math.max(0, row.level - 2) * INDENT + 18));
     setAttr(this.head, "title", row.lane.length > 20 ? clip(row.lane) : null);
     setText(this.name, clip(row.lane, 80));
-    this.past.replaceChildren();
-    for (const node of [this.text, this.inside]) setText(node, "");
     const { marks } = row;
-    setShown(this.calls, Boolean(marks));
+    const calls = this.part("calls", Boolean(marks));
     setText(this.note, marks?.failed ? `${marks.failed} failed` : "");
     setClass(this.time, "num");
     setText(this.time, marks?.total_ms ? stopwatch(marks.total_ms) : DASH);
@@ -109,10 +141,10 @@ export class RowView {
     const paths = strokes(marks.marks, (at) => x(at - start), { from: from + start, to: to + start, now, width, y: 8 });
     if (chosen) for (const [, d] of strokes([chosen], (at) => x(at - start), { from: 0, to: Infinity, now, width, y: 8 })) paths.set("chosen", d);
     const looks = [...paths.keys()];
-    keep(this.calls, looks.length, () => svgEl("path"));
+    keep(calls, looks.length, () => svgEl("path"));
     looks.forEach((look, i) => {
-      setAttr(this.calls.children[i], "class", look);
-      setAttr(this.calls.children[i], "d", paths.get(look));
+      setAttr(calls.children[i], "class", look);
+      setAttr(calls.children[i], "d", paths.get(look));
     });
     return undefined;
   }
@@ -125,9 +157,7 @@ export class RowView {
   drawPhase(row, phase, { model, now, start, width }, x) {
     setAttr(this.head, "title", null);
     setText(this.name, phase ? phaseLabel(row.phase) : "Agents");
-    this.past.replaceChildren();
-    setText(this.text, "");
-    setText(this.inside, "");
+    for (const name of ["past", "text", "inside"]) this.part(name, false);
     if (!phase) { // agents outside of every phase; sums of them come from nowhere
       setText(this.note, "");
       for (const cell of [this.time, this.tokens, this.tools]) setText(cell, DASH);
@@ -178,8 +208,8 @@ export class RowView {
     this.drawEarlier(span, start, x, width);
     this.drawInside(zoomed && begun ? name : "", span.state, Math.max(0, left), Math.min(width, right));
     this.drawText(span, left, right, { model, now, width });
-    const said = describe(span, this.text.textContent, { now, start });
-    setAttr(this.lane, "aria-label", this.inside.firstChild ? `${name}: ${said}` : said); // what is seen is in what is heard
+    const said = describe(span, this.says, { now, start });
+    setAttr(this.lane, "aria-label", this.within ? `${name}: ${said}` : said); // what is seen is in what is heard
   }
 
   // place puts a bar in the lane. What is far outside is cut off, so that no box is
@@ -187,25 +217,28 @@ export class RowView {
   place(bar, left, right, width) {
     const cut = (v) => Math.max(-BEYOND, Math.min(width + BEYOND, v));
     const from = cut(left);
-    setStyle(bar, "left", px(from));
-    setStyle(bar, "width", px(Math.max(LEAST, cut(right) - from)));
+    setStyle(bar, "left", px(half(from)));
+    setStyle(bar, "width", px(Math.max(LEAST, half(cut(right)) - half(from))));
   }
 
   // drawInside writes the name into the part of the bar that is in view.
   drawInside(name, state, left, right) {
-    const says = right - left > LABELLED ? name : "";
-    setText(this.inside, says);
-    if (!says) return;
-    setClass(this.inside, `in ${state}`);
-    setStyle(this.inside, "left", px(left));
-    setStyle(this.inside, "max-width", px(right - left - 8));
+    this.within = right - left > LABELLED ? name : "";
+    const inside = this.part("inside", this.within !== "");
+    if (!inside) return;
+    setText(inside, this.within);
+    setClass(inside, `in ${state}`);
+    setStyle(inside, "left", px(half(left)));
+    setStyle(inside, "max-width", px(half(right - left - 8)));
   }
 
   drawEarlier(span, start, x, width) {
     const past = (span.earlier ?? []).slice(-MOST_EARLIER);
-    keep(this.past, past.length, () => el("div", "bx earlier"));
+    const box = this.part("past", past.length > 0);
+    if (!box) return;
+    keep(box, past.length, () => el("div", "bx earlier"));
     past.forEach((one, i) => {
-      this.place(this.past.children[i], x(one.start_ms - start), x(one.end_ms - start), width);
+      this.place(box.children[i], x(one.start_ms - start), x(one.end_ms - start), width);
     });
   }
 
@@ -224,9 +257,12 @@ export class RowView {
     const before = rather ? left > wide : after < wide && left > wide;
     const within = !before && after < wide;
     if (right < 0 || left > width) says = ""; // beside a bar that is not in view
-    setText(this.text, says);
-    setClass(this.text, before || within ? `${look} l` : look);
-    setStyle(this.text, "left", px(before ? left : Math.max(left + LEAST, right)));
+    this.says = says;
+    const text = this.part("text", says !== "");
+    if (!text) return;
+    setText(text, says);
+    setClass(text, before || within ? `${look} l` : look);
+    setStyle(text, "left", px(half(before ? left : Math.max(left + LEAST, right))));
   }
 }
 

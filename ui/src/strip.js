@@ -8,6 +8,7 @@ import { concurrency, runs } from "./concurrency.js";
 import { ticks } from "./axis.js";
 import { brushed, gripAt } from "./brush.js";
 import { drag } from "./gestures.js";
+import { lastText } from "./last.js";
 
 const HEIGHT = 54;
 const TOP = 15;
@@ -26,6 +27,8 @@ export class Strip {
     this.svg = svg;
     svg.append("rect").attr("class", "ground").attr("y", TOP).attr("height", FLOOR - TOP).attr("rx", 3);
     for (const part of ["bands", "areas", "edges", "labels", "marks"]) this[part] = svg.append("g");
+    this.lastMark = svg.append("line").attr("class", "last-run").attr("y1", 2).attr("y2", FLOOR);
+    this.lastSays = svg.append("text").attr("class", "q").attr("text-anchor", "end").attr("y", 10);
     this.needle = svg.append("line").attr("class", "needle").attr("y1", TOP - 2).attr("y2", HEIGHT - 12);
     this.waiting = svg.append("text").attr("class", "q").attr("y", HEIGHT - 20);
     this.shades = [0, 1].map(() => svg.append("rect").attr("class", "shade").attr("y", TOP).attr("height", FLOOR - TOP));
@@ -71,11 +74,11 @@ export class Strip {
   }
 
   // drawLens is cheap, and done with every frame: the user's hand is on it.
-  drawLens({ reach, elapsed, replaying, width }) {
-    this.reach = reach;
+  drawLens({ stretch, elapsed, replaying, width }) {
+    this.reach = stretch;
     this.width = width;
     const view = this.viewAt();
-    const at = (elapsed / Math.max(1, reach)) * width;
+    const at = (elapsed / Math.max(1, stretch)) * width;
     this.marker = replaying ? at : null;
     const drawn = [at, width, ...(view ?? [])].map((v) => v.toFixed(1)).join() + replaying;
     if (drawn === this.drawn) return;
@@ -93,7 +96,7 @@ export class Strip {
     show(this.knob.attr("x", at - 5), replaying);
   }
 
-  draw({ model, now, start, elapsed, reach, live, hues, narrow, width }) {
+  draw({ model, now, start, elapsed, stretch: reach, live, hues, narrow, width, last }) {
     const x = d3.scaleLinear([0, reach], [0, width]);
     const begun = model.phases.filter((p) => p.start_ms);
     const from = (p) => Math.max(0, p.start_ms - start);
@@ -121,7 +124,8 @@ export class Strip {
 
     this.edges.selectAll("line").data(begun.slice(1)).join("line")
       .attr("x1", (p) => x(from(p))).attr("x2", (p) => x(from(p))).attr("y1", 2).attr("y2", FLOOR);
-    this.drawLabels(begun, { x, from, width, narrow, now });
+    const free = this.drawLast(last, x, width);
+    this.drawLabels(begun, { x, from, width: free, narrow, now });
 
     this.needle.attr("visibility", model.run ? "visible" : "hidden");
     const next = model.phases.find((p) => !p.start_ms);
@@ -130,7 +134,20 @@ export class Strip {
     this.marks.selectAll("text").data(ticks(0, reach, width, narrow ? 56 : 100)).join("text")
       .attr("y", HEIGHT - 2).attr("x", (t) => x(t.at)).text((t) => t.label)
       .attr("text-anchor", (t) => (t.at === 0 ? "start" : x(t.at) > width - 16 ? "end" : "middle"));
-    this.svg.attr("aria-label", `${model.phases.length} phases, at most ${counted.max} agents at a time, ${clock(elapsed)} in all`);
+    this.svg.attr("aria-label", `${model.phases.length} phases, at most ${counted.max} agents at a time, ${clock(elapsed)} in all${last?.wall_ms > 0 ? `; the ${lastText(last)}` : ""}`);
+  }
+
+  // drawLast marks how long the last run took, and gives where the words beside the
+  // mark begin: no promise, but what there is to compare with. Where the run went on
+  // for longer the mark stands alone, as the phases have the room.
+  drawLast(last, x, width) {
+    const says = lastText(last);
+    const at = says ? x(last.wall_ms) : 0;
+    const wide = says.length * CHAR;
+    const room = says !== "" && at > width - wide && at > 2 * wide;
+    this.lastMark.attr("visibility", says ? "visible" : "hidden").attr("x1", at).attr("x2", at);
+    this.lastSays.attr("x", at - 4).text(room ? says : "");
+    return room ? at - wide - 10 : width;
   }
 
   // drawLabels writes the names of the phases that have room for theirs.

@@ -5,6 +5,7 @@ import { phaseLabel } from "./hues.js";
 import { setShown, setText } from "./dom.js";
 import { counted } from "./problems.js";
 import { outcome } from "./header.js";
+import { lastText } from "./last.js";
 
 const NAMES = ["elapsed", "phase", "complete", "active", "tokens", "tools", "problems"];
 
@@ -34,9 +35,9 @@ export class Summary {
     setText(this.cells[name].note, note);
   }
 
-  draw({ model, elapsed, live }) {
+  draw({ model, elapsed, live, last }) {
     const { totals: t, burn, run } = model;
-    this.put("elapsed", clock(elapsed));
+    this.put("elapsed", clock(elapsed), lastText(last));
     if (!run) return;
     setText(this.cells.phase.label, live ? "Phase" : "Result");
     const exit = run.exit_code ? `exit status ${run.exit_code}` : run.signal;

@@ -1,7 +1,7 @@
 // The timeline: a treegrid whose rows exist only where they can be seen.
 
 import { clip } from "./format.js";
-import { setAttr, setShown, setStyle, setText } from "./dom.js";
+import { el, keep, px, setAttr, setClass, setShown, setStyle, setText, svgEl } from "./dom.js";
 import { layout, pathRows, rowAt, spanKey } from "./layout.js";
 import { ticks } from "./axis.js";
 import { wireLanes } from "./gestures.js";
@@ -10,9 +10,12 @@ import { Lanes, agentOf, markAt } from "./lanes.js";
 import { Tip, tellMark } from "./tip.js";
 import { Marking } from "./marking.js";
 
-const SPARE = 6; // rows beyond each edge of the view
+const SPARE = 4; // rows beyond each edge of the view
 const REST = 12; // a layout may take a twelfth of the time
-const STILL = 64; // running bars in view above which none moves
+// The stripes of running bars move in steps, with the clocks: an animation of each
+// would be a layer of its own and have the browser draw sixty times a second.
+const STRIDES = 4;
+const STRIDE_MS = 250;
 const AFTER_MARKING = 150; // ms
 const NEAR = 6; // px from a mark that still mean it
 const LEAST_GAP = 2; // px of the critical path that belong to a phase and are drawn
@@ -41,7 +44,10 @@ export class Timeline {
     this.planned = ""; // what the plan was made from: the user's part, and the model's
     this.plannedShape = "";
     this.restUntil = 0;
-    this.lines = d3.select(this.over);
+    this.drawn = ""; // what rows have in common, as it was drawn; stamp counts its changes
+    this.stamp = 0;
+    this.axisOf = "";
+    this.place = null; // where the rows are in the window; null: to be measured
     this.path = find("path");
     this.tip = new Tip();
     this.wire(actions);
@@ -127,14 +133,24 @@ export class Timeline {
     setStyle(this.top, "height", `${this.plan.pins * this.sizes.row}px`);
     setShown(this.top, this.plan.pins > 0);
     setAttr(this.scroll, "aria-rowcount", this.plan.rows.length + 1);
+    this.place = null;
     const took = performance.now() - began;
     this.restUntil = began + took * REST;
+  }
+
+  // measure asks where the rows are. It is called before anything is drawn: asked in
+  // between, the browser would have to lay the page out twice in a frame.
+  measure() {
+    const box = this.body.getBoundingClientRect();
+    const port = this.scroll.getBoundingClientRect();
+    this.place = { top: Math.max(port.top, 0) - box.top, bottom: Math.min(port.bottom, innerHeight) - box.top, scrolled: this.scroll.scrollTop, high: this.scroll.clientHeight };
   }
 
   draw(frame) {
     const { model, view, live } = frame;
     const nothing = !model.run || (model.empty && frame.caughtUp);
     setShown(this.empty, nothing && frame.caughtUp);
+    if (nothing === !this.grid.hidden) this.place = null;
     setShown(this.grid, !nothing);
     if (nothing) return this.drawEmpty(frame);
     if (!this.width) this.resize(frame.narrow);
@@ -151,6 +167,10 @@ export class Timeline {
     frame.focusKey = this.keyOf(view.selected, model) || rows[0]?.key;
     this.start = frame.start;
     this.now = frame.now;
+    const shared = [x.domain(), this.width, frame.now, frame.start, frame.zoomed, frame.narrow, view.selected, frame.focusKey].join(" ");
+    if (shared !== this.drawn) this.stamp++;
+    this.drawn = shared;
+    frame.stamp = this.stamp;
     this.window(frame, x);
     this.drawAxis(frame, x, ticks(...domain, this.width, frame.narrow ? 60 : 64));
     this.ticks.classList.toggle("zoomed", frame.zoomed);
@@ -171,9 +191,10 @@ export class Timeline {
     setShown(this.path, steps.length > 0);
     if (steps.length === 0) return undefined;
     // The element is as high as the view, not as the list, which can be endless.
-    const top = Math.max(0, this.scroll.scrollTop - this.scroll.clientHeight);
+    const { scrolled, high } = this.place;
+    const top = Math.max(0, scrolled - high);
     setStyle(this.path, "top", `${top}px`);
-    setStyle(this.path, "height", `${Math.min(this.plan.height - top, 3 * this.scroll.clientHeight)}px`);
+    setStyle(this.path, "height", `${Math.min(this.plan.height - top, 3 * high)}px`);
     const y = (row) => row.top + row.height - 1.25 - top;
     const corners = steps.map(({ row, from, to }) => `${x(from - start)},${y(row)}L${x(to - start)},${y(row)}`);
     setAttr(this.path.firstElementChild, "d", `M${corners.join("L")}`);
@@ -184,10 +205,8 @@ export class Timeline {
   // wherever it is: an element that goes would lose it.
   window(frame, x) {
     const { rows, pins } = this.plan;
-    const box = this.body.getBoundingClientRect();
-    const port = this.scroll.getBoundingClientRect();
-    const top = Math.max(port.top, 0) - box.top;
-    const bottom = Math.min(port.bottom, innerHeight) - box.top;
+    if (!this.place) this.measure();
+    const { top, bottom } = this.place;
     const wanted = new Set();
     for (let i = 0; i < pins; i++) wanted.add(i);
     if (rows.length > pins) {
@@ -206,7 +225,6 @@ export class Timeline {
     }
     let list = this.top;
     let cursor = list.firstChild;
-    let moving = 0;
     for (const i of order) {
       if (i >= pins && list === this.top) {
         list = this.body;
@@ -220,9 +238,8 @@ export class Timeline {
       row.draw(rows[i], i, frame, x);
       if (row.node === cursor) cursor = cursor.nextSibling;
       else list.insertBefore(row.node, cursor); // in reading order
-      if (rows[i].id && frame.model.spans.get(rows[i].id).state === "running") moving++;
     }
-    this.grid.classList.toggle("still", moving > STILL || frame.frozen);
+    if (!frame.frozen) setAttr(this.grid, "data-step", Math.floor(frame.now / STRIDE_MS) % STRIDES);
     if (this.focusSoon) {
       this.focusSoon = false;
       this.shown.get(frame.focusKey)?.node.focus({ preventScroll: true });
@@ -230,14 +247,25 @@ export class Timeline {
   }
 
   drawAxis({ model, elapsed, start, live }, x, marks) {
-    const labels = d3.select(this.ticks).selectAll("span").data(marks).join("span").text((t) => t.label);
-    labels.style("left", (t) => `${x(t.at)}px`).classed("first", (t) => x(t.at) < 14)
-      .classed("last", (t) => x(t.at) > this.width - 24);
     const edges = model.phases.filter((p) => p.start_ms).slice(1).map((p) => ({ at: p.start_ms - start, look: "edge" }));
     const lines = marks.filter((t) => t.at > 0).map((t) => ({ at: t.at, look: "mark" })).concat(edges);
     if (live) lines.push({ at: elapsed, look: "now" });
-    this.lines.selectAll("line").data(lines).join("line")
-      .attr("class", (l) => l.look).attr("x1", (l) => x(l.at)).attr("x2", (l) => x(l.at)).attr("y1", 0).attr("y2", "100%");
+    const of = [x.domain(), this.width, ...lines.map((l) => l.at)].join(" ");
+    if (of === this.axisOf) return;
+    this.axisOf = of;
+    keep(this.ticks, marks.length, () => el("span"));
+    marks.forEach(({ at, label }, i) => {
+      const node = this.ticks.children[i];
+      setText(node, label);
+      setStyle(node, "left", px(x(at)));
+      setClass(node, x(at) < 14 ? "first" : x(at) > this.width - 24 ? "last" : "");
+    });
+    keep(this.over, lines.length, () => svgEl("line", { y1: 0, y2: "100%" }));
+    lines.forEach(({ at, look }, i) => {
+      const node = this.over.children[i];
+      setAttr(node, "class", look);
+      for (const end of ["x1", "x2"]) setAttr(node, end, Math.round(x(at) * 2) / 2);
+    });
   }
 
   // drawEmpty says why there is nothing to see.
@@ -266,6 +294,7 @@ export class Timeline {
   bring(row, room = 0) {
     const { scroll } = this;
     if (row.pinned) return;
+    this.place = null;
     const head = this.body.getBoundingClientRect().top - scroll.getBoundingClientRect().top + scroll.scrollTop;
     const view = scroll.clientHeight - head; // what the sticky heads leave
     if (row.top < scroll.scrollTop) scroll.scrollTop = row.top - row.height;

@@ -150,3 +150,28 @@ test("tool uses are known at every moment where each was told as a call", () => 
     assert.equal(Number.isNaN(then.spans.get("b").tool_uses), moment < 12, "more were used than were told");
   }
 });
+
+test("what was used by a moment is the last reading up to then", () => {
+  const samples = {
+    agents: { a: [[at(2), 100, 1], [at(4), 300, 3]], c: [[at(12), 0, 0], [at(14), 50, 0]], gone: [[at(3), 9, 9]] },
+    phases: { lib: [[at(2), 100, 1], [at(6), 500, 4]], apps: [[at(14), 50, 0]] },
+  };
+  const past = new Past(finished(), samples);
+  const used = (s) => {
+    const m = past.at(at(s));
+    const a = m.spans.get("a");
+    return [a.tokens, a.tool_uses, m.phase.get("lib").tokens];
+  };
+  assert.deepEqual(used(1.5), [NaN, NaN, NaN], "before the first reading");
+  assert.deepEqual(used(2), [100, 1, 100]);
+  assert.deepEqual(used(3.9), [100, 1, 100]);
+  assert.deepEqual(used(5), [300, 3, 100]);
+  assert.deepEqual(used(3), [100, 1, 100], "and back");
+  assert.deepEqual(used(7)[0], 500, "what is over has all it used");
+  assert.deepEqual(used(7)[2], 500);
+  const m = past.at(at(15));
+  assert.deepEqual([m.spans.get("c").tokens, m.spans.get("c").tool_uses, m.spans.get("c").reported, m.phase.get("apps").tokens, m.phase.get("apps").tool_uses], [50, 0, true, 50, 0]);
+  assert.equal(past.at(at(12)).spans.get("c").reported, false);
+  assert.ok(Number.isNaN(past.at(at(9)).spans.get("b").tokens), "who told nothing before its end");
+  assert.equal(past.step(at(2.5), 1), at(3), "a reading is no event to step to");
+});
