@@ -14,24 +14,36 @@ import (
 // directory of the path is missing or a symbolic link in it was replaced.
 const pollEvery = 500 * time.Millisecond
 
+// A watch of the system's takes the kernel some ten milliseconds to undo, which a short
+// run would wait for at its end. So at first the file is looked at often instead.
+const (
+	youngFor  = 300 * time.Millisecond
+	pollYoung = 50 * time.Millisecond
+)
+
 // Watch sends whenever the file at path may have changed: written, truncated,
 // created, removed or replaced, also when a directory of the path is a symbolic
 // link or does not exist yet. Changes that nobody waited for are told once. The
 // first wake-up comes at once, so that nothing is missed that happened before
 // the watch stood. The channel is closed when ctx is done.
 func Watch(ctx context.Context, path string) <-chan struct{} {
-	ticker := time.NewTicker(pollEvery)
-	w := &watch{path: path, poll: ticker.C, wake: make(chan struct{}, 1)}
-	if notify, err := fsnotify.NewWatcher(); err == nil {
-		w.notify = notify
+	ticker := time.NewTicker(pollYoung)
+	young := time.NewTimer(youngFor)
+	w := &watch{path: path, poll: ticker.C, grown: young.C, wake: make(chan struct{}, 1)}
+	w.settle = func() {
+		ticker.Reset(pollEvery)
+		if notify, err := fsnotify.NewWatcher(); err == nil {
+			w.notify = notify
+		}
 	}
 	go func() {
-		defer close(w.wake)
-		defer ticker.Stop()
-		if w.notify != nil {
-			defer w.notify.Close()
-		}
 		w.follow(ctx)
+		ticker.Stop()
+		young.Stop()
+		close(w.wake)
+		if w.notify != nil {
+			w.notify.Close() // nobody waits for the kernel
+		}
 	}()
 	return w.wake
 }
@@ -40,7 +52,10 @@ type watch struct {
 	path string
 	poll <-chan time.Time
 	wake chan struct{}
-	// notify is nil where the system has no watches left.
+	// grown says when settle is to be called, which asks the system for a watch.
+	grown  <-chan time.Time
+	settle func()
+	// notify is nil before that, and where the system has no watches left.
 	notify *fsnotify.Watcher
 
 	seen os.FileInfo // the file when last looked at, nil where there was none
@@ -53,15 +68,20 @@ type watch struct {
 func (w *watch) follow(ctx context.Context) {
 	var events <-chan fsnotify.Event
 	var errs <-chan error
-	if w.notify != nil {
-		events, errs = w.notify.Events, w.notify.Errors
-	}
 	w.look()
 	w.send()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-w.grown:
+			w.settle()
+			if w.notify != nil {
+				events, errs = w.notify.Events, w.notify.Errors
+			}
+			if w.look() {
+				w.send()
+			}
 		case <-w.poll:
 			if w.look() {
 				w.send()

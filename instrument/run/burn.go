@@ -109,6 +109,9 @@ func (s *State) Burn(nowMS int64) Burn {
 	out.PerMin, out.Peak = round1(perMin(bins)), round1(out.Peak)
 	if elapsed := float64(end-s.origin) / secondUS; elapsed > 0 {
 		out.Mean = round1(sums[bins] * 60 / max(1, elapsed))
+		if s.root.endAt != 0 {
+			out.Peak = max(out.Peak, out.Mean) // a run shorter than the window has no other rate
+		}
 	}
 	return out
 }

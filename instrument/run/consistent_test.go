@@ -36,11 +36,15 @@ func consistent(s *State) error {
 				sources[c.accounts[i].source] += c.accounts[i].total
 			}
 		}
-		if handed.settled.n != n.below.settled.n {
-			return 0, fmt.Errorf("%q: children settled %v, not %v", n.id, handed.settled.n, n.below.settled.n)
+		below := n.below
+		if below == nil {
+			below = new(flow)
+		}
+		if handed.settled.n != below.settled.n {
+			return 0, fmt.Errorf("%q: children settled %v, not %v", n.id, handed.settled.n, below.settled.n)
 		}
 		for _, source := range []string{"socket", "otlp", "gateway", "burr", "obsrun", ""} {
-			if got, want := tells(&n.below, source), tells(&handed, source); got != want {
+			if got, want := tells(below, source), tells(&handed, source); got != want {
 				return 0, fmt.Errorf("%q: %s tells of %v below, not %v", n.id, source, want, got)
 			}
 		}
@@ -52,7 +56,7 @@ func consistent(s *State) error {
 				return 0, fmt.Errorf("%q: %s has %d below, not %d", n.id, a.source, sources[a.source], a.kids)
 			}
 		}
-		if openBelow != n.openBelow {
+		if openBelow != int(n.openBelow) {
 			return 0, fmt.Errorf("%q: %d open below, not %d", n.id, openBelow, n.openBelow)
 		}
 		if leaf := slices.Contains(s.leaves, n); leaf != (isOpen(n) == 1 && openBelow == 0) {

@@ -105,7 +105,7 @@ func (s *State) view(n *node) Span {
 	v := Span{
 		ID: n.id, Seq: n.seq, Name: n.label(), Component: n.component, Kind: n.kind, IsAgent: n.counts(),
 		Source: n.source, State: s.stateOf(n),
-		QueuedMS: millis(n.queuedAt), Attempts: n.attempts, Earlier: n.earlier,
+		QueuedMS: millis(n.queuedAt), Attempts: int(n.attempts), Earlier: n.earlier,
 		Usage: n.total.view(), Reported: n.total.reported(tokens),
 		Error: n.err, Message: n.message, HeardMS: n.heard, Attrs: rawOrNil(n.attrs),
 	}

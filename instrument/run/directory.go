@@ -122,7 +122,8 @@ func (d *Directory) Close() error { return d.lock.Close() }
 
 // IsLive tells whether an obsrun holds the lock of this run directory.
 func IsLive(dir string) bool {
-	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+	// Not to wait, should it be a FIFO that somebody has put there.
+	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}

@@ -7,9 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/obsrun/obsrun/instrument/journal"
@@ -32,10 +35,23 @@ func List(logDir string) ([]Found, error) {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
 	var runs []Found
-	for _, entry := range entries {
-		dir := filepath.Join(logDir, entry.Name())
-		if entry.IsDir() && IsRun(dir) {
-			runs = append(runs, Found{Dir: dir, RunID: entry.Name(), Started: started(dir), Live: IsLive(dir)})
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() })
+	all := make([]Found, len(entries))
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(entries)) {
+		readers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
+				if dir := filepath.Join(logDir, entries[i].Name()); IsRun(dir) {
+					all[i] = Found{Dir: dir, RunID: entries[i].Name(), Started: started(dir), Live: IsLive(dir)}
+				}
+			}
+		})
+	}
+	readers.Wait()
+	for _, found := range all {
+		if found.Dir != "" {
+			runs = append(runs, found)
 		}
 	}
 	slices.SortFunc(runs, func(a, b Found) int {
@@ -89,9 +105,9 @@ func Find(logDir, ref string) (string, error) {
 			return ref, nil
 		case !info.IsDir() && (filepath.Base(ref) == "telemetry.jsonl" || filepath.Base(ref) == "run_summary.json"):
 			return filepath.Dir(ref), nil
-		case !info.IsDir():
+		case !info.IsDir() && strings.ContainsRune(ref, filepath.Separator):
 			return "", fmt.Errorf("find run: %s is neither a telemetry.jsonl nor a run_summary.json", ref)
-		}
+		} // anything else of that name can stand beside a run's id
 	}
 	if strings.ContainsRune(ref, filepath.Separator) {
 		return "", fmt.Errorf("find run: %s is no run: it has no telemetry.jsonl", ref)
@@ -115,6 +131,9 @@ func Find(logDir, ref string) (string, error) {
 	case 1:
 		return matches[0].Dir, nil
 	case 0:
+		if info, err := os.Stat(ref); err == nil && !info.IsDir() {
+			return "", fmt.Errorf("find run: %s is neither a telemetry.jsonl nor a run_summary.json, and no run below %s is called so", ref, logDir)
+		}
 		return "", fmt.Errorf("find run: no run %q below %s; `obsrun list` shows those there are", ref, logDir)
 	}
 	return "", fmt.Errorf("find run: %q is the beginning of %d runs, of %s and %s for two; give more of it",
@@ -135,7 +154,7 @@ func findLatest(logDir, ref, back string) (string, error) {
 		return "", fmt.Errorf("find run: there is no run below %s yet; name another directory with --log-dir", logDir)
 	}
 	if n >= len(runs) {
-		return "", fmt.Errorf("find run: %s goes back too far, %s has %d runs", ref, logDir, len(runs))
+		return "", fmt.Errorf("find run: %s goes back too far: the oldest run below %s is latest~%d", ref, logDir, len(runs)-1)
 	}
 	return runs[n].Dir, nil
 }

@@ -37,11 +37,14 @@ func (to *flow) of(source string) *usage {
 
 // blank tells whether nothing was ever handed up.
 func (f *flow) blank() bool {
-	return f.settled.has == 0 && len(f.told) == 0 && f.settled.n == (usage{}).n
+	return f == nil || f.settled.has == 0 && len(f.told) == 0 && f.settled.n == (usage{}).n
 }
 
 // empty tells whether there is nothing in it.
 func (f *flow) empty() bool {
+	if f == nil {
+		return true
+	}
 	for i := range f.told {
 		if f.told[i].usage.n != (usage{}).n {
 			return false
@@ -52,6 +55,9 @@ func (f *flow) empty() bool {
 
 // sum decides between the sources.
 func (to *flow) sum() usage {
+	if to == nil {
+		return usage{}
+	}
 	if len(to.told) == 0 {
 		return to.settled
 	}
@@ -128,7 +134,10 @@ func (n *node) reported() usage {
 	if n.echo {
 		return usage{}
 	}
-	own := n.past
+	var own usage
+	if n.past != nil {
+		own = *n.past
+	}
 	switch {
 	case len(n.accounts) == 0:
 	case len(n.accounts) == 1 && own.has == 0:

@@ -33,7 +33,7 @@ func Load(dir string) (*Loaded, error) {
 	}
 	defer f.file.Close()
 	live := IsLive(dir) // before reading: what ends meanwhile is read to its end
-	if err := f.read(func(e telemetry.Event) { f.state.Apply(e) }); err != nil {
+	if err := f.readAhead(); err != nil {
 		return nil, err
 	}
 	if !live {
@@ -101,7 +101,7 @@ func Follow(ctx context.Context, dir string) (*Feed, func(), error) {
 	feed := NewFeed()
 	f.state = feed.state
 	live := IsLive(dir)
-	if err := f.read(func(e telemetry.Event) { feed.state.Apply(e) }); err != nil {
+	if err := f.readAhead(); err != nil {
 		f.file.Close()
 		return nil, nil, err
 	}

@@ -20,10 +20,13 @@ const (
 // far below it.
 const maxDepth = 256
 
-// node is a span in the fold. Times are Unix microseconds, 0 where unknown.
+// nodesAtOnce is how many spans memory is taken for at a time.
+const nodesAtOnce = 32
+
+// node is a span in the fold. Times are Unix microseconds, 0 where unknown. There
+// can be very many: what few of them have stands behind a pointer.
 type node struct {
 	id       string
-	seq      int
 	parentID string // as told; parent is the root while it is not known
 	parent   *node
 	// Children, in order of appearance.
@@ -31,56 +34,59 @@ type node struct {
 	// Neighbours in the list of spans by last change.
 	older, newer *node
 	rev          int64
+	seq          int
 
 	name, component, kind, phaseField, source, callID string
-	sort                                              sort // what its kind says
-	life                                              life
-	started                                           bool // a start was told for this attempt
-	finished                                          bool // it ended at least once
 	status, err, message                              string
 	attrs                                             json.RawMessage
 	queuedAt, startAt, endAt                          int64
 	duration                                          int64 // microseconds, once ended
-	durationTold                                      bool  // it is a duration_ms, not end - start
-	statusTold                                        bool  // by a status or an error
-	attempts                                          int
 	earlier                                           []Interval
 
 	accounts   []account
-	past       usage // attempts before this one
+	past       *usage // attempts before this one
 	total      usage
-	below, up  flow // what the children hand up, and what it hands up itself
-	scopeSelf  bool
+	below      *flow   // what the children hand up; nil while there are none
+	up         flow    // what it hands up itself
 	muted      *node   // the span that counts for the same LLM call
-	echo       bool    // ... and came from the same source
 	shared     []*node // those that it mutes, of other sources
-	metered    bool    // metered work that matches no agent
 	lastReport int64   // when tokens of it, an agent, last grew
 	readings   *readings
 
 	same    *node   // the agent that another source told of, and this one is
 	united  []*node // the agents that it stands for, told of by other sources
-	demoted bool    // the gateway made it out, and others tell of agents
 	worksOn string
-	listed  listing // known to enlist
-	renamed bool    // enlist has to look at it again
-	leads   bool    // agents are below
 
-	agent   *node // nearest agent above
-	phase   *phase
-	bySpan  bool   // the phase comes from a phase span, itself or above
-	top     *phase // phase, where the parent is not in it
-	member  *phase // the phase that it is a span of
-	counted bool   // known to the counts
+	agent  *node  // nearest agent above
+	phase  *phase // its own, or that which it is in
+	top    *phase // phase, where the parent is not in it
+	member *phase // the phase that it is a span of
 
-	openBelow int   // open spans below
-	leafAt    int32 // its place among the leaves, from 1 on
 	// Silence, in milliseconds since the run's start.
 	startRecv, heard, longest int64
-	beats                     int
 	lastType                  telemetry.Type // of the event that was heard last
 	lastID                    string         // ... and its span
 	stall                     *Stall         // the one that it shows
+
+	attempts, openBelow int32 // openBelow: open spans below
+	beats               int32 // events between its start and its end
+	leafAt              int32 // its place among the leaves, from 1 on
+
+	sort         sort // what its kind says
+	life         life
+	listed       listing // known to enlist
+	started      bool    // a start was told for this attempt
+	finished     bool    // it ended at least once
+	durationTold bool    // it is a duration_ms, not end - start
+	statusTold   bool    // by a status or an error
+	scopeSelf    bool    // its counters exclude what the children used
+	echo         bool    // muted, by a span of the same source
+	metered      bool    // metered work that matches no agent
+	demoted      bool    // the gateway made it out, and others tell of agents
+	renamed      bool    // enlist has to look at it again
+	leads        bool    // agents are below
+	bySpan       bool    // the phase comes from a phase span, itself or above
+	counted      bool    // known to the counts
 }
 
 // isAgent tells whether what lies below belongs to it as to an agent.
@@ -151,7 +157,12 @@ func (s *State) span(id string) *node {
 		return n
 	}
 	id = strings.Clone(id)
-	n := &node{id: id, seq: len(s.order), life: waiting}
+	if len(s.room) == 0 {
+		s.room = make([]node, nodesAtOnce)
+	}
+	n := &s.room[0]
+	s.room = s.room[1:]
+	n.id, n.seq, n.life = id, len(s.order), waiting
 	s.nodes[id] = n
 	s.order = append(s.order, n)
 	s.link(n, s.root)
@@ -218,8 +229,11 @@ func (s *State) link(n, parent *node) {
 		parent.first = n
 	}
 	parent.last = n
-	s.opened(parent, n.openBelow+isOpen(n))
+	s.opened(parent, int(n.openBelow)+isOpen(n))
 	if !n.up.blank() {
+		if parent.below == nil {
+			parent.below = new(flow)
+		}
 		parent.below.add(&n.up, 1)
 		s.settle(parent)
 	}
@@ -244,7 +258,7 @@ func (s *State) unlink(n *node) {
 		parent.last = n.prev
 	}
 	n.parent, n.prev, n.next = nil, nil, nil
-	s.opened(parent, -n.openBelow-isOpen(n))
+	s.opened(parent, -int(n.openBelow)-isOpen(n))
 	if !n.up.blank() {
 		parent.below.add(&n.up, -1)
 		s.settle(parent)

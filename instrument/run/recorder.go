@@ -181,7 +181,11 @@ func (r *Recorder) record(ev *telemetry.Event, bounded bool) error {
 	}
 	elapsed := r.now().Sub(r.start)
 	before := len(r.pending.lines)
-	lines := ev.AppendStamped(r.pending.lines, ev.Source, elapsed.Milliseconds(), seconds(r.start.Add(elapsed)))
+	arrived := 0.0
+	if !ev.TS.OK {
+		arrived = seconds(r.start.Add(elapsed))
+	}
+	lines := ev.AppendStamped(r.pending.lines, ev.Source, elapsed.Milliseconds(), arrived)
 	ev.Raw = nil
 	r.pending.lines = append(lines, '\n')
 	r.pending.events = append(r.pending.events, *ev)

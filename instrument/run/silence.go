@@ -16,7 +16,7 @@ func (s *State) opened(n *node, delta int) {
 		return
 	}
 	for ; n != nil; n = n.parent {
-		n.openBelow += delta
+		n.openBelow += int32(delta)
 		s.leaf(n)
 	}
 }

@@ -21,6 +21,7 @@ type State struct {
 
 	nodes          map[string]*node
 	order          []*node          // by first appearance
+	room           []node           // for those that are to come
 	traced         map[string]*node // by their id in trace context, where it is another
 	tracedTo       int              // how many of order are in it
 	orphans        map[string][]*node

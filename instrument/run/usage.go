@@ -85,7 +85,7 @@ func (u usage) view() Usage {
 type account struct {
 	source string
 	now    usage // this attempt: the largest values
-	past   usage // the attempts before, added up
+	past   int64 // tokens of the attempts before
 	// Tokens alone, by this source alone: what the children sum to, and the total.
 	kids, total int64
 }
@@ -133,8 +133,11 @@ func (n *node) newAttempt() {
 	for i := range n.accounts {
 		a := &n.accounts[i]
 		best = over(best, a.now)
-		a.past.add(a.now, 1)
+		a.past = clamp(a.past + a.now.n[tokens])
 		a.now = usage{}
+	}
+	if n.past == nil {
+		n.past = new(usage)
 	}
 	n.past.add(best, 1)
 }
@@ -191,6 +194,9 @@ func (s *State) hand(n *node) bool {
 		if n.total == n.up.settled {
 			return false
 		}
+		if n.parent.below == nil {
+			n.parent.below = new(flow)
+		}
 		n.parent.below.settled.replace(&n.up.settled, &n.total)
 		n.up.settled = n.total
 		return true
@@ -211,6 +217,9 @@ func (s *State) hand(n *node) bool {
 	if up.settled == n.up.settled && slices.Equal(up.told, n.up.told) {
 		return false
 	}
+	if n.parent.below == nil {
+		n.parent.below = new(flow)
+	}
 	n.parent.below.add(&n.up, -1)
 	n.up, s.spare = up, n.up
 	n.parent.below.add(&n.up, 1)
@@ -221,7 +230,7 @@ func (s *State) hand(n *node) bool {
 func (s *State) settleSource(n *node, source string) {
 	for {
 		a := n.account(source)
-		total := a.past.n[tokens] + a.now.n[tokens]
+		total := a.past + a.now.n[tokens]
 		if n.echo {
 			total = 0
 		}
@@ -261,6 +270,17 @@ func (s *State) used() int64 {
 	return s.grand().n[tokens]
 }
 
+// only gives the one source of metered work that matches no agent, where there is
+// one.
+func (s *State) only() (source string, u *usage) {
+	if len(s.stray) == 1 {
+		for source, u := range s.stray {
+			return source, u
+		}
+	}
+	return "", nil
+}
+
 // grand is the usage of the whole run: the root's, and the metered work that
 // matches no agent where no other source reported of any that does.
 func (s *State) grand() usage {
@@ -282,6 +302,12 @@ func (s *State) grand() usage {
 
 // unmatched is the metered work that matches no agent, of the sources that count.
 func (s *State) unmatched(counts func(source string) bool) usage {
+	if source, u := s.only(); u != nil {
+		if !counts(source) {
+			return usage{}
+		}
+		return *u
+	}
 	var best usage
 	for _, source := range slices.Sorted(maps.Keys(s.stray)) {
 		if counts(source) {

@@ -31,7 +31,10 @@ func (e *Event) AppendStamped(b []byte, source string, recvMS int64, ts float64)
 			line = compact.Bytes()
 		}
 	}
-	body := bytes.TrimRight(line[:len(line)-1], " \t")
+	body := line[:len(line)-1]
+	for last := body[len(body)-1]; last == ' ' || last == '\t'; last = body[len(body)-1] {
+		body = body[:len(body)-1]
+	}
 	b = append(b, body...)
 	sep := byte(',')
 	if len(body) == 1 {

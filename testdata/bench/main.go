@@ -14,6 +14,12 @@ var rows = []row{
 	startup,
 	terminal,
 	keys,
+	socket,
+	paced,
+	flat,
+	documents,
+	comparison,
+	list,
 }
 
 func main() {

@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 )
 
 // builtInPatterns find what an agent works on in the words it is asked with:
 // "Analyze the node component.", "Analyze node".
-var builtInPatterns = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)\banaly[sz]e\s+(?:the\s+)?["'\x60*]*([\w][\w./@:+-]*)["'\x60*]*\s+(?:component|library|application|package|module|service|crate|contract)\b`),
-	regexp.MustCompile(`(?i)^\s*analy[sz]e\s+(?:the\s+)?["'\x60*]*([\w][\w./@:+-]*)["'\x60*]*[.]?\s*(?:\n|$)`),
-}
+var builtInPatterns = sync.OnceValue(func() []*regexp.Regexp {
+	return []*regexp.Regexp{
+		regexp.MustCompile(`(?i)\banaly[sz]e\s+(?:the\s+)?["'\x60*]*([\w][\w./@:+-]*)["'\x60*]*\s+(?:component|library|application|package|module|service|crate|contract)\b`),
+		regexp.MustCompile(`(?i)^\s*analy[sz]e\s+(?:the\s+)?["'\x60*]*([\w][\w./@:+-]*)["'\x60*]*[.]?\s*(?:\n|$)`),
+	}
+})
 
 const maxName = 64
 
@@ -32,7 +35,7 @@ func CompileNamePattern(expression string) (*regexp.Regexp, error) {
 
 // nameIn finds a name in a message.
 func nameIn(message string, patterns []*regexp.Regexp) string {
-	for _, list := range [][]*regexp.Regexp{patterns, builtInPatterns} {
+	for _, list := range [][]*regexp.Regexp{patterns, builtInPatterns()} {
 		for _, pattern := range list {
 			groups := pattern.FindStringSubmatch(message)
 			if groups == nil {

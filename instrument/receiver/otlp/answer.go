@@ -59,14 +59,15 @@ func refuse(w http.ResponseWriter, isJSON bool, f *fault) {
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
 	}
+	reason := cut(f.reason, maxMessage) // what could not be read is quoted in some
 	var body []byte
 	if isJSON {
-		body, _ = json.Marshal(map[string]any{"code": code, "message": f.reason})
+		body, _ = json.Marshal(map[string]any{"code": code, "message": reason})
 	} else {
 		body = protowire.AppendTag(body, 1, protowire.VarintType)
 		body = protowire.AppendVarint(body, uint64(code))
 		body = protowire.AppendTag(body, 2, protowire.BytesType)
-		body = protowire.AppendString(body, f.reason)
+		body = protowire.AppendString(body, reason)
 	}
 	send(w, f.status, isJSON, body)
 }

@@ -1,12 +1,13 @@
 package otlp
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
+	"strconv"
 	"strings"
 
 	common "go.opentelemetry.io/proto/otlp/common/v1"
-
-	"github.com/obsrun/obsrun/instrument/telemetry"
 )
 
 // maxText bounds a string among the attrs of an event, in bytes. What is longer
@@ -42,26 +43,64 @@ var attrRows = []attrRow{
 	{"error_type", []string{"error.type", "error_type"}},
 }
 
+// sortedRows are attrRows by name, and one for the service.
+var sortedRows = slices.SortedFunc(slices.Values(append(slices.Clone(attrRows), attrRow{name: "service"})),
+	func(a, b attrRow) int { return cmp.Compare(a.name, b.name) })
+
 // attrsOf gives the attrs of an event, nil where there are none. Service is the
 // resource's service.name.
 func attrsOf(a attributes, service string) json.RawMessage {
-	found := make(map[string]any)
-	for i := range attrRows {
-		row := &attrRows[i]
+	var room [256]byte
+	b := append(room[:0], '{')
+	put := func(name string, value any) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), name...), '"', ':')
+		b = appendValue(b, value)
+	}
+	for i := range sortedRows {
+		row := &sortedRows[i]
+		if row.keys == nil && service != "" {
+			put(row.name, service)
+		}
 		for _, key := range row.keys {
-			if v, ok := plain(a[key]); ok {
-				found[row.name] = v
-				break
+			if v, ok := a.find(key); ok {
+				if v, ok := plain(v); ok {
+					put(row.name, v)
+					break
+				}
 			}
 		}
 	}
-	if service != "" {
-		found["service"] = service
-	}
-	if len(found) == 0 {
+	if len(b) == 1 {
 		return nil
 	}
-	return telemetry.Attrs(found)
+	return append(make(json.RawMessage, 0, len(b)+1), append(b, '}')...)
+}
+
+// appendValue writes what plain gives as encoding/json does.
+func appendValue(b []byte, value any) []byte {
+	switch v := value.(type) {
+	case int64:
+		return strconv.AppendInt(b, v, 10)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case string:
+		if strings.IndexFunc(v, odd) < 0 {
+			return append(append(append(b, '"'), v...), '"')
+		}
+	}
+	quoted, err := json.Marshal(value)
+	if err != nil {
+		return append(b, "null"...)
+	}
+	return append(b, quoted...)
+}
+
+// odd tells the letters that JSON, or encoding/json, does not write as they are.
+func odd(r rune) bool {
+	return r < ' ' || r >= 0x7f || r == '"' || r == '\\' || r == '<' || r == '>' || r == '&'
 }
 
 // plain gives a short value as JSON has it; of an array, the first.

@@ -175,7 +175,7 @@ func TestAttrRows(t *testing.T) {
 	assert.JSONEq(t, `{"finish_reason":"stop","http_status":200,"service":"svc"}`, string(attrsOf(attributesOf(kv(
 		"gen_ai.response.finish_reasons", []string{"stop", "x"}, "http.status_code", 200)), "svc")))
 	assert.Empty(t, serviceOf(attributesOf(kv("service.name", "unknown_service:node"))))
-	assert.Nil(t, attrsOf(attributes{"model": nil, "ttft_ms": {Value: &common.AnyValue_DoubleValue{DoubleValue: nan()}}}, ""))
+	assert.Nil(t, attrsOf(attributesOf([]*common.KeyValue{{Key: "model"}, {Key: "ttft_ms", Value: &common.AnyValue{Value: &common.AnyValue_DoubleValue{DoubleValue: nan()}}}}), ""))
 }
 
 func nan() float64 { var zero float64; return zero / zero }

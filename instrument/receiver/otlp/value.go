@@ -11,24 +11,66 @@ import (
 
 // attributes are those of a span, log record, data point or resource, by key.
 // The last of equal keys counts.
-type attributes map[string]*common.AnyValue
+type attributes struct {
+	list []*common.KeyValue
+	// looks has a bit for the look of each key: of the many keys that are asked for,
+	// nearly all are known not to be there without a comparison.
+	looks uint64
+	byKey map[string]*common.AnyValue // where there are many
+}
+
+// manyAttributes is from how many on a map finds one sooner.
+const manyAttributes = 32
 
 func attributesOf(list []*common.KeyValue) attributes {
-	a := make(attributes, len(list))
+	a := attributes{list: list}
+	if len(list) >= manyAttributes {
+		a.byKey = make(map[string]*common.AnyValue, len(list))
+	}
 	for _, kv := range list {
 		if kv != nil {
-			a[kv.Key] = kv.Value
+			a.looks |= look(kv.Key)
+			if a.byKey != nil {
+				a.byKey[kv.Key] = kv.Value
+			}
 		}
 	}
 	return a
 }
 
-func (a attributes) has(key string) bool { _, ok := a[key]; return ok }
+// look is a bit by a key's length and two of its letters.
+func look(key string) uint64 {
+	n := len(key)
+	if n == 0 {
+		return 1
+	}
+	return 1 << ((uint(n)*7 + uint(key[n-1])*3 + uint(key[n/2])) & 63)
+}
+
+func (a attributes) find(key string) (*common.AnyValue, bool) {
+	if a.looks&look(key) == 0 {
+		return nil, false
+	}
+	if a.byKey != nil {
+		v, ok := a.byKey[key]
+		return v, ok
+	}
+	for i := len(a.list) - 1; i >= 0; i-- {
+		if kv := a.list[i]; kv != nil && kv.Key == key {
+			return kv.Value, true
+		}
+	}
+	return nil, false
+}
+
+func (a attributes) value(key string) *common.AnyValue { v, _ := a.find(key); return v }
+
+func (a attributes) has(key string) bool { _, ok := a.find(key); return ok }
 
 // text gives a string attribute, or the first of an array of strings; other
 // types are empty.
 func (a attributes) text(key string) string {
-	switch v := a[key].GetValue().(type) {
+	switch v := a.value(key).GetValue().(type) {
 	case *common.AnyValue_StringValue:
 		return v.StringValue
 	case *common.AnyValue_ArrayValue:
@@ -43,7 +85,7 @@ func (a attributes) text(key string) string {
 // since Claude Code writes its numbers as strings into log records.
 func (a attributes) number(key string) (float64, bool) {
 	var f float64
-	switch v := a[key].GetValue().(type) {
+	switch v := a.value(key).GetValue().(type) {
 	case *common.AnyValue_IntValue:
 		return float64(v.IntValue), true
 	case *common.AnyValue_DoubleValue:
@@ -64,7 +106,7 @@ func (a attributes) number(key string) (float64, bool) {
 
 // isFalse tells whether the attribute is there and false, as a boolean or a word.
 func (a attributes) isFalse(key string) bool {
-	switch v := a[key].GetValue().(type) {
+	switch v := a.value(key).GetValue().(type) {
 	case *common.AnyValue_BoolValue:
 		return !v.BoolValue
 	case *common.AnyValue_StringValue:
