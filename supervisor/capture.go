@@ -82,8 +82,8 @@ const (
 	firstLook = 100 * time.Millisecond // doubled until it is lookEvery: many runs are short
 )
 
-// FollowProcesses tells of COMMAND, takes the first look at its processes and goes on
-// looking until Close.
+// FollowProcesses tells of COMMAND, which has just been started, and looks at its
+// processes until Close.
 func FollowProcesses(c ProcessConfig) *Processes {
 	if c.kernel.list == nil {
 		c.kernel = realKernel()
@@ -168,7 +168,11 @@ func (p *Processes) Close(exit Exit) {
 		close(p.stop)
 		<-p.done
 		now := p.clock()
-		p.take(now)
+		if p.tree.looks == 1 && exit.Err == nil && len(exit.Survivors) == 0 && !exit.Ended.IsZero() {
+			p.tree.known, p.at = nil, now // a short run: nobody was met, and nobody is left
+		} else {
+			p.take(now)
+		}
 		p.config.kernel.close()
 		p.now.used = max(p.now.used, exit.CPU)
 		if !exit.Ended.IsZero() {

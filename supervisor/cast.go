@@ -14,6 +14,7 @@ import (
 const (
 	castLimit   = 64 << 20              // bytes of a recording
 	castBacklog = 4 << 20               // bytes of output that may wait to be written
+	castHurry   = castBacklog / 4       // bytes of it that are written without waiting for more
 	castBatch   = 20 * time.Millisecond // the most that a killed obsrun loses
 	castStuck   = time.Second           // how long output waits for a disk before the recording is given up
 )
@@ -48,6 +49,7 @@ type Cast struct {
 	drained sync.Cond // raw became empty, or the recording ended
 
 	over    atomic.Bool // nothing more will be recorded
+	asleep  bool        // the loop waits for something to record, not for more of it
 	wake    chan struct{}
 	ended   chan struct{}
 	written int64
@@ -118,9 +120,14 @@ func (t *tap) output(b []byte) {
 	if len(c.raw)+len(b) > castBacklog && !c.waitDrained() {
 		return
 	}
+	before := len(c.raw)
 	c.raw = append(c.raw, b...)
 	c.marks = append(c.marks, castMark{at: at, tap: t, n: len(b)})
-	c.nudge()
+	// To wake the loop for each key would delay the next one.
+	if c.asleep || before <= castHurry && len(c.raw) > castHurry {
+		c.asleep = false
+		c.nudge()
+	}
 }
 
 // waitDrained waits a moment for the backlog to be written, with the lock held, and
@@ -186,17 +193,21 @@ func (c *Cast) loop() {
 	var raw, spare, line []byte
 	var marks, spareMarks []castMark
 	for {
-		<-c.wake
 		c.mu.Lock()
-		closed := c.closed
+		c.asleep = len(c.marks) == 0
+		waiting := c.asleep && !c.closed && !c.over.Load()
 		c.mu.Unlock()
-		if !closed && !c.over.Load() {
-			c.pause()
+		if waiting {
+			<-c.wake
 		}
+		c.mu.Lock()
+		c.asleep = false
+		c.mu.Unlock()
+		c.pause()
 		c.mu.Lock()
 		raw, marks = c.raw, c.marks
 		c.raw, c.marks = spare[:0], spareMarks[:0]
-		closed = c.closed
+		closed := c.closed
 		c.drained.Broadcast()
 		c.mu.Unlock()
 
@@ -249,16 +260,16 @@ func (c *Cast) pause() {
 	timer := time.NewTimer(castBatch)
 	defer timer.Stop()
 	for {
+		c.mu.Lock()
+		hurry := c.closed || len(c.raw) > castHurry
+		c.mu.Unlock()
+		if hurry || c.over.Load() {
+			return
+		}
 		select {
 		case <-timer.C:
 			return
 		case <-c.wake:
-			c.mu.Lock()
-			hurry := c.closed || len(c.raw) > castBacklog/4
-			c.mu.Unlock()
-			if hurry || c.over.Load() {
-				return
-			}
 		}
 	}
 }
@@ -292,6 +303,14 @@ func castTime(line []byte, at time.Duration) []byte {
 
 const hexDigits = "0123456789abcdef"
 
+// asItIs are the bytes that stand for themselves in a JSON string.
+var asItIs = func() (table [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		table[c] = c != '"' && c != '\\'
+	}
+	return table
+}()
+
 // encode appends b as the inside of a JSON string. A UTF-8 sequence that is cut off at
 // the end of b is kept for the next call.
 func (t *tap) encode(line, b []byte) []byte {
@@ -300,6 +319,16 @@ func (t *tap) encode(line, b []byte) []byte {
 		t.carry = nil
 	}
 	for i := 0; i < len(b); {
+		run := i
+		for run < len(b) && asItIs[b[run]] {
+			run++
+		}
+		if run > i { // nearly all there is
+			line = append(line, b[i:run]...)
+			t.cr = false
+			i = run
+			continue
+		}
 		c := b[i]
 		if c < utf8.RuneSelf {
 			switch {
@@ -312,11 +341,9 @@ func (t *tap) encode(line, b []byte) []byte {
 				line = append(line, `\n`...)
 			case c == '\r':
 				line = append(line, `\r`...)
-			case c < ' ' || c == 0x7f:
+			default:
 				line = append(line, `\u00`...)
 				line = append(line, hexDigits[c>>4], hexDigits[c&15])
-			default:
-				line = append(line, c)
 			}
 			t.cr = c == '\r'
 			i++

@@ -140,6 +140,9 @@ func (p *Process) start(path string) error {
 	}
 
 	p.listen()
+	if p.monitor, err = lead(p.layout, p.keys); err != nil {
+		return &StartError{statusFault, advised(err)}
+	}
 	p.job.want = isTerminal(c.Stdin) && !pipeline(c.Stdin, c.Stdout)
 	front := p.keys == nil || p.job.want && p.keys.foreground()
 	l := monitor.Launch{Path: path, Dir: c.Dir, Args: c.Args, Env: c.Env, Foreground: front}
@@ -150,9 +153,9 @@ func (p *Process) start(path string) error {
 		l.Home = unix.Getpgrp()
 		l.Foreground = front && p.keys != nil
 	}
-	if p.monitor, p.pid, err = lead(l, p.layout, p.keys); err != nil {
+	if p.pid, err = p.monitor.launch(l); err != nil {
 		var errno unix.Errno
-		if errors.As(err, &errno) && p.monitor == nil && p.pid == refusedPID {
+		if errors.As(err, &errno) && p.pid == refusedPID {
 			return refused(path, c.Dir, errno)
 		}
 		return &StartError{statusFault, advised(err)}

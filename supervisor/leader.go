@@ -18,6 +18,7 @@ import (
 // leader is obsrun's side of the monitor.
 type leader struct {
 	pid     int
+	socket  int // the descriptor of control
 	control *os.File
 	write   sync.Mutex
 	events  chan monitor.Frame // closed when the monitor is gone
@@ -26,36 +27,43 @@ type leader struct {
 // refusedPID tells a refused execve from a failure before it.
 const refusedPID = -1
 
-// lead starts the monitor, which starts the launch. If COMMAND was refused by execve, the
-// process id is refusedPID and the error is the errno.
-func lead(l monitor.Launch, lay *layout, keys *keyboard) (*leader, int, error) {
+// lead starts the monitor, which then waits for launch or close. It takes a while until
+// it is ready, in which there are other things to do.
+func lead(lay *layout, keys *keyboard) (*leader, error) {
 	exe, err := self()
 	if err != nil {
-		return nil, 0, fmt.Errorf("find obsrun's own program: %w", err)
+		return nil, fmt.Errorf("find obsrun's own program: %w", err)
 	}
 	near, far, err := socketPair()
 	if err != nil {
-		return nil, 0, fmt.Errorf("open the control socket: %w", err)
+		return nil, fmt.Errorf("open the control socket: %w", err)
 	}
 	control := os.NewFile(uintptr(near), "control")
-	m := &leader{control: control, events: make(chan monitor.Frame, 16)}
+	m := &leader{socket: near, control: control, events: make(chan monitor.Frame, 16)}
 	m.pid, err = startMonitor(exe, far, lay, keys)
 	unix.Close(far)
 	if err != nil {
 		control.Close()
-		return nil, 0, fmt.Errorf("start the monitor: %w", err)
+		return nil, fmt.Errorf("start the monitor: %w", err)
 	}
+	return m, nil
+}
+
+// launch has the monitor start COMMAND, and gives its process id. If it was refused by
+// execve, that is refusedPID and the error is the errno. With an error the monitor has
+// ended.
+func (m *leader) launch(l monitor.Launch) (int, error) {
 	first, err := m.handshake(l)
 	if err == nil && first.Op == monitor.Started {
 		go m.listen()
-		return m, int(first.A), nil
+		return int(first.A), nil
 	}
 	close(m.events) // nobody listens
 	m.close()
 	if err != nil {
-		return nil, 0, fmt.Errorf("start the monitor: %w", err)
+		return 0, fmt.Errorf("start the monitor: %w", err)
 	}
-	return nil, refusedPID, unix.Errno(first.A)
+	return refusedPID, unix.Errno(first.A)
 }
 
 func (m *leader) handshake(l monitor.Launch) (monitor.Frame, error) {
@@ -118,7 +126,7 @@ func startMonitor(exe string, control int, lay *layout, keys *keyboard) (int, er
 		sys.Setpgid = true
 	}
 	argv := []string{monitor.Name, strconv.Itoa(controlAt), strconv.Itoa(keysAt), strconv.Itoa(slaveAt)}
-	return syscall.ForkExec(exe, argv, &syscall.ProcAttr{Env: os.Environ(), Files: files, Sys: sys})
+	return syscall.ForkExec(exe, argv, &syscall.ProcAttr{Env: append(os.Environ(), monitor.Environment...), Files: files, Sys: sys})
 }
 
 // inheritedFiles lists, in order, the descriptors above stderr that were passed to this
@@ -150,7 +158,8 @@ func inheritedFiles() []int {
 	return list
 }
 
-// socketPair is a pair of stream sockets that are not passed on.
+// socketPair is a pair of stream sockets that are not passed on, and that the poller
+// waits for: a thread that waited in the kernel would keep others from running.
 func socketPair() (near, far int, err error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
@@ -158,8 +167,17 @@ func socketPair() (near, far int, err error) {
 	if err != nil {
 		return -1, -1, err
 	}
-	unix.CloseOnExec(pair[0])
-	unix.CloseOnExec(pair[1])
+	for _, fd := range pair {
+		unix.CloseOnExec(fd)
+		if err == nil {
+			err = unix.SetNonblock(fd, true)
+		}
+	}
+	if err != nil {
+		unix.Close(pair[0])
+		unix.Close(pair[1])
+		return -1, -1, err
+	}
 	return pair[0], pair[1], nil
 }
 
@@ -190,7 +208,7 @@ func (m *leader) tell(op int32, payload []byte) {
 
 // close ends the monitor, and with it the session, and reaps it.
 func (m *leader) close() {
-	_ = unix.Shutdown(int(m.control.Fd()), unix.SHUT_WR)
+	_ = unix.Shutdown(m.socket, unix.SHUT_WR)
 	for {
 		_, err := syscall.Wait4(m.pid, nil, 0, nil)
 		if err != syscall.EINTR {

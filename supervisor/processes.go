@@ -152,7 +152,8 @@ func newProcessTree(pid int, k kernel, metered bool) *processTree {
 	if p.parent == p.session {
 		t.session = p.session
 	}
-	t.table = append(t.table[:0], p)
+	t.looks++
+	t.table = append(t.table, p)
 	t.known = map[int]processStat{pid: p}
 	t.known = t.members()
 	t.atIO = t.known
@@ -170,9 +171,6 @@ func (t *processTree) find(pid int) (processStat, bool) {
 	}
 	return processStat{}, false
 }
-
-// forget leaves out what is known to have ended, where nobody looked since.
-func (t *processTree) forget() { t.known = nil }
 
 // look takes another look.
 func (t *processTree) look() processCount {

@@ -66,7 +66,7 @@ func fillProcesses(list []processStat, ask question) {
 }
 
 func realKernel() kernel {
-	return kernel{readProcesses, fillProcesses, processArgs, processDir, processBegan, func() {}}
+	return kernel{readProcesses, nil, fillProcesses, processArgs, processDir, processBegan, func() {}}
 }
 
 // environment is what an entry of an environment looks like.

@@ -220,8 +220,9 @@ func TestProcessTreeCountsIO(t *testing.T) {
 	}
 	table = []processStat{stat(2, 10), stat(3, 100)}
 	tree := newProcessTree(2, k, true)
-	tree.looks = 2 * ioTurn // from here on one look in five asks
+	tree.looks = 2*ioTurn - 1 // from here on one look in five asks
 	tree.look()
+	require.Equal(t, int64(100), tree.used.read, "what 3 read before the first look")
 	look := func() int64 { return tree.look().read }
 	table = []processStat{stat(2, 10), stat(3, 500)}
 	assert.Zero(t, look(), "not asked yet")
@@ -230,11 +231,11 @@ func TestProcessTreeCountsIO(t *testing.T) {
 	for range ioTurn {
 		look()
 	}
-	assert.Equal(t, int64(600), tree.used.read)
+	assert.Equal(t, int64(700), tree.used.read)
 	for range 3 * ioTurn {
 		look()
 	}
-	assert.Equal(t, int64(600), tree.used.read, "counted once")
+	assert.Equal(t, int64(700), tree.used.read, "counted once")
 }
 
 // ownTime is the CPU time of this process: on a busy machine the one thing to go by.

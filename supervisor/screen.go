@@ -14,6 +14,12 @@ import (
 // 4 KiB at a time on Linux; several reads fill one write when output is heavy.
 const chunkSize = 64 << 10
 
+// KernelWaits is how many threads wait in the kernel for terminals, at most: two for
+// output, one for keys. Each can keep one of the runtime's processors for up to 10 ms
+// (see runtime.GOMAXPROCS), and on a small machine these are all there are: who calls
+// [Start] gives as many in addition.
+const KernelWaits = 3
+
 // screen is one pseudo-terminal and the way its output takes.
 type screen struct {
 	master int // ours, non-blocking

@@ -12,6 +12,10 @@ import (
 // none.
 const Name = "obsrun: monitor"
 
+// Environment is added to that of the monitor, and COMMAND never sees it: it needs but
+// one thread at a time.
+var Environment = []string{"GOMAXPROCS=1"}
+
 func init() {
 	if m := enter(os.Args); m != nil {
 		os.Exit(m.run())

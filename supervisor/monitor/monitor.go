@@ -42,22 +42,17 @@ func (m *monitor) run() int {
 		m.home = syscall.Getpgrp()
 	}
 
-	// Caught signals return to their default in COMMAND, ignored ones stay
-	// ignored. So what must be ignored there is ignored now, the rest is caught
-	// until COMMAND runs and ignored only afterwards.
+	// Signals that Go handles return to their default in COMMAND, ignored ones stay
+	// ignored. So what must be ignored there is ignored now, and the rest only when
+	// COMMAND runs: whoever ends the monitor before that has ended a command that
+	// never began. To catch each of them until then takes several times as long.
 	changed := make(chan os.Signal, 1)
 	signal.Notify(changed, syscall.SIGCHLD)
 	if len(l.Ignored) > 0 { // no argument would mean every signal
 		signal.Ignore(osSignals(l.Ignored)...)
 	}
-	strays := make(chan os.Signal, 1)
 	deaf := []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
 		syscall.SIGALRM, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGPIPE}
-	for _, sig := range deaf {
-		if !contains(l.Ignored, sig.(syscall.Signal)) {
-			signal.Notify(strays, sig)
-		}
-	}
 	err = m.start(l)
 	signal.Ignore(deaf...)
 	if err != nil {
@@ -339,13 +334,4 @@ func osSignals(list []syscall.Signal) []os.Signal {
 		signals[i] = sig
 	}
 	return signals
-}
-
-func contains(list []syscall.Signal, sig syscall.Signal) bool {
-	for _, s := range list {
-		if s == sig {
-			return true
-		}
-	}
-	return false
 }
