@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/obsrun/obsrun/instrument/run"
 )
@@ -17,10 +18,13 @@ var pageText string
 // htmlRows bounds the rows of a table of the page.
 const htmlRows = 2000
 
-var page = template.Must(template.New("report").Funcs(template.FuncMap{
-	"visible": Visible, "duration": duration, "count": count, "clock": clock, "cost": cost, "class": statusClass, "idle": func(a Agent) string { return a.idleText() },
-	"cut": func(s string) string { return cut(Visible(s), longest) },
-}).Parse(pageText))
+// page is parsed when it is first needed, which most commands never do.
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("report").Funcs(template.FuncMap{
+		"visible": Visible, "duration": duration, "count": count, "clock": clock, "cost": cost, "class": statusClass, "idle": func(a Agent) string { return a.idleText() },
+		"cut": func(s string) string { return cut(Visible(s), longest) },
+	}).Parse(pageText))
+})
 
 // HTML writes the report as one page that stands for itself: no script, nothing
 // from elsewhere, readable on paper and in the dark. It has what Text has.
@@ -78,7 +82,7 @@ func HTML(w io.Writer, s Summary) error {
 		data.Agents = s.Agents[:htmlRows]
 	}
 	data.Steps = data.Steps[:min(len(data.Steps), htmlRows)]
-	if err := page.Execute(w, data); err != nil {
+	if err := page().Execute(w, data); err != nil {
 		return fmt.Errorf("write page: %w", err)
 	}
 	return nil

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"slices"
+
+	"github.com/obsrun/obsrun/instrument/run"
 )
 
 // RunSet is the runs on one side of a comparison.
@@ -10,6 +12,20 @@ type RunSet struct {
 	// Name is what the user called it.
 	Name string
 	Runs []Summary
+}
+
+// whole splits off the runs that did not come to their own end: their figures are
+// those of a part.
+func (s *RunSet) whole() (set RunSet, partial map[string]int64) {
+	set, partial = RunSet{Name: s.Name}, make(map[string]int64)
+	for _, r := range s.Runs {
+		if r.Status == run.StatusRunning || r.Status == run.StatusInterrupted {
+			partial[r.Status]++
+			continue
+		}
+		set.Runs = append(set.Runs, r)
+	}
+	return set, partial
 }
 
 // SetRef names a set of runs that was compared.
@@ -105,18 +121,17 @@ func setNotes(a, b *RunSet) []string {
 		if len(side.Runs) == 1 {
 			out = append(out, side.letter+" is a single run: nothing is known of how much such runs differ")
 		}
-		ended := make(map[string]int64)
-		partial := int64(0)
+		failed, partial := int64(0), int64(0)
 		for i := range side.Runs {
-			ended[side.Runs[i].Status]++
+			if side.Runs[i].Status == run.StatusError {
+				failed++
+			}
 			if side.Runs[i].Totals.LLMCallsWithUsage < side.Runs[i].Totals.LLMCalls {
 				partial++
 			}
 		}
-		for _, status := range []string{"running", "interrupted", "error"} {
-			if n := ended[status]; n > 0 {
-				out = append(out, fmt.Sprintf("%s of %d in %s with status %s: their figures may be those of a part", some(n, "run"), len(side.Runs), side.letter, status))
-			}
+		if failed > 0 {
+			out = append(out, fmt.Sprintf("%s of %d in %s with status error: their figures may be those of a part", some(failed, "run"), len(side.Runs), side.letter))
 		}
 		if partial > 0 {
 			out = append(out, fmt.Sprintf("the tokens of %s of %d in %s are a lower bound: not all LLM calls told theirs", some(partial, "run"), len(side.Runs), side.letter))

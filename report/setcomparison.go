@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/obsrun/obsrun/instrument/run"
 )
 
 // SetComparison is what changed from the runs of set A to those of set B, with a
@@ -143,7 +145,8 @@ type SetCrossing struct {
 	Reason    string `json:"reason"`
 }
 
-// CompareSets tells what changed from set a to set b, and judges it.
+// CompareSets tells what changed from set a to set b, and judges it. Runs that go on
+// or were interrupted are left out, and it says so.
 //
 // A threshold of a change (total_wall_ms>10%, total_tokens>+5000) takes the place
 // of the default limit of its measure. Where there are enough runs for the test it
@@ -151,8 +154,24 @@ type SetCrossing struct {
 // alone. One of a value (errors>0) is crossed by the median of B, and one that asks
 // for a change for the better (total_wall_ms>-5%) by the medians.
 func CompareSets(a, b RunSet, thresholds ...Threshold) SetComparison {
+	left := []string{}
+	for letter, set := range map[string]*RunSet{"A": &a, "B": &b} {
+		all := len(set.Runs)
+		whole, partial := set.whole()
+		for _, status := range []string{run.StatusInterrupted, run.StatusRunning} {
+			if n := partial[status]; n > 0 {
+				its := "their"
+				if n == 1 {
+					its = "its"
+				}
+				left = append(left, fmt.Sprintf("%s of %d in %s with status %s left out: %s figures would be those of a part", some(n, "run"), all, letter, status, its))
+			}
+		}
+		*set = whole
+	}
+	slices.Sort(left)
 	c := SetComparison{
-		A: a.ref(), B: b.ref(), Notes: setNotes(&a, &b), Alpha: alpha,
+		A: a.ref(), B: b.ref(), Notes: append(left, setNotes(&a, &b)...), Alpha: alpha,
 		Totals: shifts(totalMeasures, pointers(a.Runs), pointers(b.Runs)),
 		Phases: phaseShifts(&a, &b), Agents: agentShifts(&a, &b),
 		Causes: causes(workOfSet(a.Runs), workOfSet(b.Runs)),

@@ -226,16 +226,33 @@ func TestAlignmentOfSets(t *testing.T) {
 func TestSetNotes(t *testing.T) {
 	a, b := runsOf("a", 1000, 1010), runsOf("b", 1000)
 	b.Runs[0] = a.Runs[0]
-	b.Runs[0].Status = "interrupted"
+	b.Runs[0].Status = "error"
 	b.Runs[0].Totals.LLMCallsWithUsage = 3
 	b.Runs[0].SourceRepo, a.Runs[1].SourceRepo = "https://example.org/b", "https://example.org/a"
 	require.Equal(t, []string{
 		"1 run in both A and B: the sets are not independent, so the test sees less than there is",
 		"the runs are about different sources: https://example.org/a and https://example.org/b",
 		"B is a single run: nothing is known of how much such runs differ",
-		"1 run of 1 in B with status interrupted: their figures may be those of a part",
+		"1 run of 1 in B with status error: their figures may be those of a part",
 		"the tokens of 1 run of 1 in B are a lower bound: not all LLM calls told theirs",
 	}, setNotes(&a, &b))
+}
+
+// A run that was cut short has the figures of a part, so it is no member.
+func TestSetsAreOfWholeRuns(t *testing.T) {
+	a, b := runsOf("a", 1000, 1010, 990, 1005), runsOf("b", 1000, 1010, 990, 1005, 10, 20, 30)
+	want := CompareSets(a, RunSet{Name: b.Name, Runs: b.Runs[:4]})
+	require.Equal(t, Pass, want.Verdict)
+	b.Runs[4].Status, b.Runs[5].Status, b.Runs[6].Status = "interrupted", "interrupted", "running"
+	got := CompareSets(a, b)
+	require.Equal(t, []string{
+		"1 run of 7 in B with status running left out: its figures would be those of a part",
+		"2 runs of 7 in B with status interrupted left out: their figures would be those of a part",
+	}, got.Notes)
+	require.Equal(t, want.Totals, got.Totals)
+	require.Len(t, got.B.Runs, 4)
+	require.Len(t, b.Runs, 7, "the caller's set stays as it is")
+	require.Empty(t, CompareSets(a, RunSet{Name: "cut", Runs: b.Runs[4:]}).B.Runs)
 }
 
 // slower are two sets that differ in every way that is shown.

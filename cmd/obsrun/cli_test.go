@@ -225,3 +225,31 @@ func obsrunWith(t *testing.T, dir string, env []string, args ...string) (stdout,
 	}
 	return out.String(), words.String(), cmd.ProcessState.ExitCode()
 }
+
+// A slip of a command's name is no program to run.
+func TestSlips(t *testing.T) {
+	for typed, want := range map[string]string{
+		"reprot": "report", "repot": "report", "reporrt": "report", "rebort": "report", "lst": "list", "expotr": "export", "serv": "serve", "lists": "list",
+		"analyze": "", "ls": "", "x": "", "rep": "", "demons": "", "reports2": "", "": "", "spam": "span",
+	} {
+		got := commandNear(newApp(world{}, nil, false), typed)
+		assert.Equal(t, want, got, typed)
+	}
+	_, stderr, status := obsrun(t, t.TempDir(), "reprot", "--format", "json")
+	assert.Equal(t, 125, status)
+	assert.Equal(t, "obsrun: \"reprot\" is no command of obsrun; did you mean report? To run a program called so, write: obsrun -- reprot --format json\n", stderr)
+}
+
+// Help fits a terminal, and says one default of each flag.
+func TestHelpFits(t *testing.T) {
+	for _, c := range newApp(world{}, nil, false).Commands {
+		help, err := osexec.Command("obsrun", c.Name, "--help").Output()
+		require.NoError(t, err)
+		for line := range strings.Lines(string(help)) {
+			assert.LessOrEqual(t, len([]rune(strings.TrimSuffix(line, "\n"))), helpWidth, line)
+		}
+		for _, option := range strings.Split(string(help), "\n   --") {
+			assert.LessOrEqual(t, strings.Count(option, "(default"), 1, option)
+		}
+	}
+}

@@ -38,6 +38,9 @@ func compareCommand(c *cli.Context, w world, format string) error {
 			return err
 		}
 	}
+	if sides[0].RunID == sides[1].RunID && sides[0].StartedAt == sides[1].StartedAt {
+		return usagef("%s and %s are the same run, %s: name two; `obsrun list` shows those there are", a, b, sides[0].RunID)
+	}
 	comparison := report.Compare(sides[0], sides[1], thresholds...)
 	switch format {
 	case "json":
@@ -63,11 +66,20 @@ func compareSets(c *cli.Context, w world, format string, thresholds []report.Thr
 	var sides [2]report.RunSet
 	for i := range sides {
 		var err error
-		if sides[i], err = setOf(c.String("log-dir"), c.Args().Get(i), w); err != nil {
+		ref := c.Args().Get(i)
+		if sides[i], err = setOf(c.String("log-dir"), ref, w); err != nil {
 			return err
+		}
+		if isSet(ref) && len(sides[i].Runs) == 1 {
+			return usagef("%s is a set of one run, %s: name more, at least four for a verdict, or compare that run by its id", ref, sides[i].Runs[0].RunID)
 		}
 	}
 	comparison := report.CompareSets(sides[0], sides[1], thresholds...)
+	for _, set := range []report.SetRef{comparison.A, comparison.B} {
+		if len(set.Runs) == 0 {
+			return usagef("no run of %s came to its own end: all were interrupted, or go on", set.Name)
+		}
+	}
 	var err error
 	switch format {
 	case "json":

@@ -27,11 +27,25 @@ func emitCommand(w world) *cli.Command {
 			if err != nil {
 				return usagef("emit: %v", err)
 			}
+			if !event.Type.Known() && lookup(w.env, "OBSRUN_SOCKET") != "" {
+				say(w.stderr, "emit: obsrun knows no event %q; it is sent and kept, and means nothing. There are %s", event.Type, strings.Join(emitted(), ", "))
+			}
 			instrument.Emit(c.Context, event)
 			_ = instrument.Close() // a script does not fail for its telemetry
 			return nil
 		},
 	}
+}
+
+// emitted are the events that a client may send.
+func emitted() []string {
+	var names []string
+	for _, spec := range telemetry.Specs() {
+		if spec.Client {
+			names = append(names, string(spec.Type))
+		}
+	}
+	return names
 }
 
 // eventLine makes the event's line of EVENT and key=value operands.

@@ -45,19 +45,19 @@ func serveFlags() []cli.Flag {
 		stringFlag("tls-cert", "", "PEM `FILE` with the certificate of the dashboard"),
 		stringFlag("tls-key", "", "PEM `FILE` with its key"),
 		boolFlag("insecure", "serve beyond this machine without TLS"),
-		boolFlag("open", "start the browser (default: on a terminal with a display, never in CI)"),
+		boolFlag("open", "start the browser (default: where stderr is a terminal with a display, never in CI)"),
 		boolFlag("no-open", "do not start the browser"),
 	}
 }
 
 func runFlags() []cli.Flag {
 	return append(slices.Concat(serveFlags(), exportFlags(), documentFlags()),
-		stringFlag("name", "", "first part of the run id (default: from COMMAND)"),
+		stringFlag("name", "", "`NAME` that is the first part of the run id (default: from COMMAND)"),
 		stringFlag("source-repo", "", "`URL` of what the run is about"),
 		stringFlag("source-commit", "", "`SHA` of what the run is about"),
 		stringFlag("keep-open", "0", "go on serving for this `DURATION` after COMMAND ended; -1 until interrupted"),
-		listFlag("stall-timeout", "`DURATION` of silence after which a span is stalled; auto, 0 for off, or KIND=DURATION; repeatable (default: auto)"),
-		stringFlag("on-stall", "flag", "what a stall does to the run: flag or kill"),
+		listFlag("stall-timeout", "`DURATION` of silence after which a span is stalled: auto, 0 for off, or KIND=DURATION; repeatable (default: auto)"),
+		stringFlag("on-stall", "flag", "what a stall does to the run: `flag|kill`"),
 		stringFlag("fail-on", "", "exit 3 although COMMAND exited 0: `stall,error`"),
 		boolFlag("no-pty", "no terminal for COMMAND"),
 		boolFlag("record", "record terminal.cast (default: yes, but not when CI is set)"),
@@ -66,7 +66,7 @@ func runFlags() []cli.Flag {
 		listFlag("gateway-upstream", "where the gateway passes calls on to: `URL`, or PROVIDER=URL; repeatable"),
 		listFlag("agent-name-pattern", "regular `EXPRESSION` whose group finds an agent's component in its first message, for the gateway; repeatable"),
 		listFlag("source", "switch a telemetry source off: `NAME=off`; repeatable"),
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: twin("quiet"), Usage: "no line before, no summary after"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: twin("quiet"), Usage: "no line before, no summary after; on GitHub, no annotations and no step summary"},
 	)
 }
 
@@ -205,11 +205,10 @@ func runOptions(c *cli.Context, w world) (options, error) {
 		switch {
 		case name == "socket":
 			return o, usagef("--source %s: the socket can not be switched off", source)
-		case !slices.Contains(switchable, name) || (state != "off" && state != "on"):
-			return o, usagef("--source %s: say NAME=off, NAME one of %s", source, strings.Join(switchable, ", "))
-		case state == "off":
-			o.off = append(o.off, name)
+		case !slices.Contains(switchable, name) || state != "off":
+			return o, usagef("--source %s: say NAME=off, NAME one of %s; they are on where nothing is said", source, strings.Join(switchable, ", "))
 		}
+		o.off = append(o.off, name)
 	}
 	if o.export, err = parseExport(c); err != nil {
 		return o, err

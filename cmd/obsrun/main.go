@@ -19,6 +19,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/obsrun/obsrun/report"
 	"github.com/obsrun/obsrun/supervisor"
 )
 
@@ -93,9 +94,9 @@ func splitCommand(args []string) (own, command []string, dashes bool) {
 	return args, nil, false
 }
 
-// say prints a word of obsrun's own.
+// say prints a word of obsrun's own, as one line: names from outside stand in some.
 func say(w io.Writer, format string, args ...any) {
-	fmt.Fprintf(w, "obsrun: %s\n", strings.TrimSuffix(fmt.Sprintf(format, args...), "\n"))
+	fmt.Fprintf(w, "obsrun: %s\n", report.Visible(strings.TrimSuffix(fmt.Sprintf(format, args...), "\n")))
 }
 
 // untilInterrupted gives a context that ends with INT or TERM.
@@ -144,6 +145,9 @@ func newApp(w world, command []string, dashes bool) *cli.App {
 	for _, c := range app.Commands {
 		c.OnUsageError, c.HideHelpCommand = app.OnUsageError, true
 	}
+	if !dashes || slices.Contains(w.args, "--help") || slices.Contains(w.args, "-h") { // a run does not wait for it
+		layOut(app)
+	}
 	return app
 }
 
@@ -170,6 +174,9 @@ func arrange(app *cli.App, args []string, dashes bool) ([]string, error) {
 			}
 			if command == "" && !dashes {
 				line := strings.Join(slices.Concat([]string{"obsrun"}, flags, []string{"--"}, args[i:]), " ")
+				if near := commandNear(app, arg); near != "" {
+					return nil, usagef("%q is no command of obsrun; did you mean %s? To run a program called so, write: %s", arg, near, line)
+				}
 				return nil, usagef("%q is no command of obsrun; to run it, write: %s", arg, line)
 			}
 			operands = append(operands, arg)
@@ -222,6 +229,29 @@ func commandNamed(app *cli.App, name string) *cli.Command {
 		}
 	}
 	return nil
+}
+
+// commandNear is the command whose name was meant, empty where none is near: one
+// letter too many, too few, another, or two that changed places.
+func commandNear(app *cli.App, typed string) string {
+	for _, c := range app.Commands {
+		if !c.Hidden && len(typed) > 2 && slipped(typed, c.Name) {
+			return c.Name
+		}
+	}
+	return ""
+}
+
+// slipped tells whether a is b but for one slip.
+func slipped(a, b string) bool {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	a, b = a[i:], b[i:]
+	cut := func(s string, n int) string { return s[min(n, len(s)):] }
+	return cut(a, 1) == b || a == cut(b, 1) || cut(a, 1) == cut(b, 1) ||
+		len(a) > 1 && len(b) > 1 && a[0] == b[1] && a[1] == b[0] && a[2:] == b[2:]
 }
 
 func flagNamed(flags []cli.Flag, name string) cli.Flag {

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/obsrun/obsrun/instrument/run"
+	"github.com/obsrun/obsrun/report"
 )
 
 // prunedPrefix begins the name of a directory that is being removed: what is cut
@@ -87,7 +88,7 @@ func (p pruning) prune(w world) error {
 			continue
 		}
 		if p.dryRun {
-			fmt.Fprintf(w.stdout, "would remove %s\n", r.Dir)
+			fmt.Fprintf(w.stdout, "would remove %s\n", report.Visible(r.Dir))
 			removed++
 			continue
 		}
@@ -95,7 +96,7 @@ func (p pruning) prune(w world) error {
 			faults = append(faults, err)
 			continue
 		}
-		fmt.Fprintf(w.stdout, "removed %s\n", r.Dir)
+		fmt.Fprintf(w.stdout, "removed %s\n", report.Visible(r.Dir))
 		removed++
 	}
 	if !p.dryRun {

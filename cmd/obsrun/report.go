@@ -34,7 +34,7 @@ func reportCommand(w world) *cli.Command {
 			&cli.BoolFlag{Name: "strict", Usage: "exit 4 when the comparison has too few or too noisy runs for a verdict"},
 			&cli.StringFlag{Name: "trend", Usage: "show this `MEASURE` from run to run, as in total_wall_ms or phases.synthesis.wall_ms"},
 			&cli.IntFlag{Name: "last", Value: defaultTrend, Usage: "the trend of the newest `N` runs"},
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "text, json, markdown, or html for a run"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "`FORMAT`: text, json, markdown, or html for a run"},
 		},
 		Action: func(c *cli.Context) error {
 			if err := applyFile(c); err != nil {
@@ -111,7 +111,7 @@ func reportOf(c *cli.Context, w world, ref, format string) error {
 }
 
 func formatFlag() cli.Flag {
-	return &cli.StringFlag{Name: "format", Value: "text", Usage: "text or json"}
+	return &cli.StringFlag{Name: "format", Value: "text", Usage: "`FORMAT`: text or json"}
 }
 
 func formatOf(c *cli.Context) (string, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -35,6 +36,8 @@ func trendCommand(c *cli.Context, w world, format string) error {
 	switch {
 	case err != nil:
 		return err
+	case trend.N == 0 && len(runs) > 0 && strings.HasPrefix(measure, "phases."):
+		return usagef("--trend %s: no run of the %d has that phase; `obsrun report` shows the phases of one", measure, len(runs))
 	case format == "json":
 		return report.WriteJSON(w.stdout, trend)
 	}

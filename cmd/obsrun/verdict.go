@@ -121,7 +121,7 @@ func (s *session) tell(summary report.Summary, reason string) {
 	brief := isTerminal(s.w.stderr) && !s.opt.quiet
 	if brief {
 		if err := report.Brief(s.w.stderr, summary, textOptions(s.w.stderr)); err == nil {
-			fmt.Fprintf(s.w.stderr, "files in %s\n", s.dir.Path)
+			fmt.Fprintf(s.w.stderr, "files in %s\n", report.Visible(s.dir.Path))
 		}
 	}
 	for _, warning := range summary.Warnings {
