@@ -223,7 +223,7 @@ func TestStatesHaveTheirLook(t *testing.T) {
 	}
 	rules := strings.Split(string(style), "@media")
 	assert.True(t, slices.ContainsFunc(rules, func(r string) bool {
-		return strings.Contains(r, "prefers-reduced-motion") && strings.Contains(r, "animation:none")
+		return strings.Contains(r, "prefers-reduced-motion") && strings.Contains(r, "transform:none")
 	}))
 	assert.True(t, slices.ContainsFunc(rules, func(r string) bool {
 		return strings.Contains(r, "forced-colors") && strings.Contains(r, "forced-color-adjust:none")

@@ -86,7 +86,7 @@ func (l *load) watch(url string) {
 	defer answer.Body.Close()
 	lines := bufio.NewScanner(answer.Body)
 	lines.Buffer(nil, 2<<20)
-	id, data := int64(0), ""
+	id, data, event := int64(0), "", ""
 	for lines.Scan() {
 		field, value, _ := strings.Cut(lines.Text(), ": ")
 		switch field {
@@ -94,10 +94,15 @@ func (l *load) watch(url string) {
 			id, _ = strconv.ParseInt(value, 10, 64)
 		case "data":
 			data = value
-		case "": // which ends an event
-			l.mu.Lock()
-			l.shown[id] = data
-			l.mu.Unlock()
+		case "event":
+			event = value
+		case "": // which ends it
+			if data != "" && event == "" {
+				l.mu.Lock()
+				l.shown[id] = data
+				l.mu.Unlock()
+			}
+			data, event = "", ""
 		}
 	}
 }

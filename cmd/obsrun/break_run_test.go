@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +36,28 @@ type heldRun struct {
 	socket string
 	url    string
 	runDir string
+}
+
+// bounded runs obsrun, which must not hang. An environment that is not nil is all it has.
+func bounded(t *testing.T, dir string, env []string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	path, err := osexec.LookPath("obsrun")
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
+	defer cancel()
+	if env == nil {
+		env = append(os.Environ(), "CI=true")
+	}
+	var out, words strings.Builder
+	cmd := osexec.CommandContext(ctx, path, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = dir, &out, &words, append(env, detach+"=1")
+	err = cmd.Run()
+	require.NoError(t, ctx.Err(), "obsrun hangs")
+	var exit *osexec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	return out.String(), words.String(), cmd.ProcessState.ExitCode()
 }
 
 // hold starts a run in dir whose child, once it is released, does what a shell
@@ -143,6 +167,10 @@ func journalLines(t *testing.T, path string) (lines []string, torn int) {
 	return lines[:last], len(lines[last])
 }
 
+// oneCommand is held while a command line runs in this process: the library behind it
+// has global state.
+var oneCommand sync.Mutex
+
 // reported is what obsrun report makes of a run directory.
 func reported(t *testing.T, runDir string) (summary report.Summary, words string, status int) {
 	t.Helper()
@@ -154,6 +182,8 @@ func reported(t *testing.T, runDir string) (summary report.Summary, words string
 		defer f.Close()
 		files[i] = f
 	}
+	oneCommand.Lock()
+	defer oneCommand.Unlock()
 	status = exec(t.Context(), world{args: []string{"report", "--format", "json", runDir}, env: os.Environ(), stdout: files[0], stderr: files[1]})
 	said, err := os.ReadFile(files[1].Name())
 	require.NoError(t, err)

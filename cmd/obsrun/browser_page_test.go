@@ -227,16 +227,29 @@ func browseWidths(t *testing.T, b *chromium) {
 	}
 }
 
+// stripesRest tells that the stripes of running bars stay where they are, and that
+// nothing else is animated.
+const stripesRest = `document.getAnimations().length === 0 && new Promise((done) => {
+	const was = document.getElementById("grid").dataset.step;
+	setTimeout(() => done(document.getElementById("grid").dataset.step === was), 600);
+})`
+
 // Who wants no motion gets none.
 func browseReducedMotion(t *testing.T, b *chromium) {
 	s := newStage(t, 10*time.Second)
 	s.tellAt(time.Second, startedSpan("a"))
 	p := b.open(t, s)
 	await(p, "running", `probe.state("a")`)
-	p.awaits(`document.getAnimations().length > 0`)
+	const stripes = `getComputedStyle(probe.bar(probe.row("a")), "::before").transform`
+	p.awaits(fmt.Sprintf(`(globalThis.were ??= %[1]s) !== %[1]s`, stripes))
 	p.do(preferring("prefers-reduced-motion=reduce"))
-	await(p, 0, `document.getAnimations().length`)
+	await(p, "none", stripes)
 	width := look[float64](p, `probe.barBox("a").width`)
+	for range 4 {
+		step := look[string](p, `document.getElementById("grid").dataset.step`)
+		p.awaits(fmt.Sprintf(`document.getElementById("grid").dataset.step !== %q`, step))
+		assert.Equal(t, "none", look[string](p, stripes))
+	}
 	p.awaits(fmt.Sprintf(`probe.kpi("elapsed") !== "0:10|" && probe.barBox("a").width > %v`, width))
 	assert.Zero(t, look[int](p, `document.getAnimations().length`))
 }

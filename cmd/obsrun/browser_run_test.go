@@ -217,7 +217,7 @@ func browseEnds(t *testing.T, b *chromium) {
 		{"failed", func(s *stage) {
 			s.tell(startedSpan("a"))
 			s.finish(telemetry.StatusError, map[string]any{"exit_code": 2, "obsrun_exit": 2})
-		}, "Failed", "Failed|exit status 2", "1 error - Failed - eigenda", "The run failed|exit status 2"},
+		}, "Failed", "Failed|exit status 2", "1 lost - Failed - eigenda", "The run failed|exit status 2"},
 		{"by a signal", func(s *stage) {
 			s.tell(startedSpan("a"), endedWell("a"))
 			s.finish(telemetry.StatusError, map[string]any{"exit_code": 137, "obsrun_exit": 137, "signal": "killed"})
@@ -226,7 +226,7 @@ func browseEnds(t *testing.T, b *chromium) {
 			s.tell(startedSpan("a"))
 			s.recorder.Interrupted("interrupt")
 			s.finish(telemetry.StatusError, map[string]any{"exit_code": 130, "obsrun_exit": 130, "signal": "interrupt"})
-		}, "Interrupted", "Interrupted|exit status 130", "1 error - Interrupted - eigenda", "The run was interrupted|ended by interrupt"},
+		}, "Interrupted", "Interrupted|exit status 130", "1 lost - Interrupted - eigenda", "The run was interrupted|ended by interrupt"},
 		{"could not start", func(s *stage) {
 			s.finish(telemetry.StatusError, map[string]any{"exit_code": 127, "obsrun_exit": 127, "error": "./analyze: not found"})
 		}, "Failed", "Failed|exit status 127", "Failed - eigenda", "The run failed|./analyze: not found"},

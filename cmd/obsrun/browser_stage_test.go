@@ -36,7 +36,7 @@ type stage struct {
 }
 
 // newStage begins a run that long ago and serves it.
-func newStage(t *testing.T, ago time.Duration, attrs ...string) *stage {
+func newStage(t *testing.T, ago time.Duration, attrs ...any) *stage {
 	t.Helper()
 	s := &stage{t: t, dir: t.TempDir(), begin: time.Now().Add(-ago)}
 	var err error
@@ -44,7 +44,7 @@ func newStage(t *testing.T, ago time.Duration, attrs ...string) *stage {
 	require.NoError(t, err)
 	all := map[string]any{"run_id": stageRun, "command": []string{"./analyze", "eigenda"}}
 	for i := 0; i+1 < len(attrs); i += 2 {
-		all[attrs[i]] = attrs[i+1]
+		all[attrs[i].(string)] = attrs[i+1]
 	}
 	require.NoError(t, s.recorder.Begin(stageRun, all))
 	t.Cleanup(func() { s.finish(telemetry.StatusOK, map[string]any{"exit_code": 0}) })

@@ -21,8 +21,14 @@ import (
 // writeCast puts a recording of a terminal into the run's directory.
 func (s *stage) writeCast(events ...string) {
 	s.t.Helper()
-	header := fmt.Sprintf(`{"version":2,"width":60,"height":12,"timestamp":%d}`, s.begin.Unix())
-	require.NoError(s.t, os.WriteFile(filepath.Join(s.dir, "terminal.cast"), []byte(header+"\n"+strings.Join(events, "\n")+"\n"), 0o600))
+	s.writeCastSized(60, 12, strings.Join(events, "\n")+"\n")
+}
+
+// writeCastSized is writeCast of a terminal of that size; events are lines.
+func (s *stage) writeCastSized(cols, rows int, events string) {
+	s.t.Helper()
+	header := fmt.Sprintf(`{"version":2,"width":%d,"height":%d,"timestamp":%d}`, cols, rows, s.begin.Unix())
+	require.NoError(s.t, os.WriteFile(filepath.Join(s.dir, "terminal.cast"), []byte(header+"\n"+events), 0o600))
 }
 
 const screenText = `[...document.querySelectorAll("#terminal-screen .tl")].map((l) => l.textContent).join("\n").trimEnd()`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -48,6 +49,7 @@ type session struct {
 
 // runCommand starts COMMAND, supervises and records it, shows it, sums it up.
 func runCommand(ctx context.Context, w world, opt options) error {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + supervisor.KernelWaits)
 	s, err := prepare(ctx, w, opt)
 	if err != nil {
 		return err

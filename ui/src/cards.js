@@ -3,7 +3,7 @@
 import { clip, clock, compact, perMinute, plural, silence } from "./format.js";
 import { el, keep, setAttr, setClass, setShown, setStyle, setText } from "./dom.js";
 import { glyph, setGlyph, stateTitle } from "./glyph.js";
-import { problems, silentFor } from "./problems.js";
+import { headOf, problems, silentFor } from "./problems.js";
 import { burnText } from "./summary.js";
 import { inForce, points, split } from "./burn.js";
 import { extent, ticks } from "./axis.js";
@@ -31,11 +31,13 @@ export class Problems {
       this.seen = model.troubles;
       this.all = problems(model);
       this.arrange(start);
+      setText(this.count, headOf(model, this.all));
     }
     for (const problem of this.all) {
       if (!problem.quiet) continue;
       const span = model.spans.get(problem.quiet);
-      if (span) setText(this.items.get(problem.key).detail, `no event for ${silence(silentFor(span, model.run, now))}`);
+      const limit = span?.evidence?.rule === "silent" && span.evidence.limit_ms > 0 ? `, limit ${silence(span.evidence.limit_ms)}` : "";
+      if (span) setText(this.items.get(problem.key).detail, `no event for ${silence(silentFor(span, model.run, now))}${limit}`);
     }
   }
 
@@ -63,7 +65,6 @@ export class Problems {
       if (item.node === cursor) cursor = cursor.nextSibling;
       else this.list.insertBefore(item.node, cursor);
     }
-    setText(this.count, this.all.length ? String(this.all.length) : "none");
   }
 
   // next gives the span of the problem after, or before, the one of a span.

@@ -32,6 +32,7 @@ export class Chart {
     setAttr(this.box, "role", "img");
     setAttr(this.box, "class", "chart");
     this.node = el("section", "chartbox", el("h2", "", title), this.legend, this.box);
+    this.node.hidden = true; // until there is something in it
     this.svg = d3.select(this.box);
     for (const part of ["grid", "areas", "lines", "dots", "marks"]) this[part] = this.svg.append("g").attr("class", part);
     this.legend.addEventListener("click", (event) => {

@@ -1,10 +1,11 @@
 // The card of what is selected: an agent (or another span), a phase, else the run.
 
-import { DASH, bytes, clip, clock, compact, moment, plural, silence, stopwatch } from "./format.js";
+import { DASH, brief, bytes, clip, clock, compact, moment, plural, silence, stopwatch } from "./format.js";
 import { el, keep, setAttr, setShown, setText } from "./dom.js";
 import { glyph, setGlyph, stateTitle } from "./glyph.js";
 import { phaseLabel } from "./hues.js";
 import { isCall, isOpen, lasted, phaseLasted } from "./model.js";
+import { evidenceWords } from "./evidence.js";
 import { silentFor } from "./problems.js";
 import { outcome } from "./header.js";
 import { agentOf, callKey } from "./lanes.js";
@@ -105,7 +106,7 @@ export class Detail {
     const call = this.openCall && model.spans.get(this.openCall);
     if (span.state === "error") this.say("Failed with", span.error || span.message || "no message");
     else if (span.state === "lost") this.say("Lost", span.start_ms ? span.message || "still open when the run ended" : "never started");
-    else if (span.state === "stalled") this.say(`Silent for ${silence(silentFor(span, model.run, now))}`, evidence(span) || span.message || "");
+    else if (span.state === "stalled") this.say(`Silent for ${silence(silentFor(span, model.run, now))}`, evidenceWords(span.evidence) || span.message || "");
     else if (call && isOpen(call)) this.say(`Now, for ${stopwatch(lasted(call, now))}`, call.message ? `${call.name} ${call.message}` : call.name);
     else if (span.message) this.say("Last message", span.message);
     else this.say("", "");
@@ -114,7 +115,7 @@ export class Detail {
   drawCall(call, { record }) {
     this.put(call.tool, "tool call", [
       ["Status", stateTitle(call.failed ? "error" : call.end ? "done" : "running")],
-      ["Elapsed", call.end ? stopwatch(call.took) : DASH],
+      ["Elapsed", call.end ? brief(call.took) : DASH],
       ["Output", call.size >= 0 ? bytes(call.size) : DASH],
       ["Weight", call.weight.toFixed(1)],
     ], [
@@ -170,17 +171,19 @@ export class Detail {
     this.showMix([]);
   }
 
-  drawPhase(phase, { now, start }) {
+  drawPhase(phase, { model, now, start }) {
+    const lost = model.lostIn(phase.name);
     this.put(phaseLabel(phase.name), "phase", [
       ["Status", stateTitle(phase.state)],
       ["Elapsed", phase.start_ms ? clock(phaseLasted(phase, now)) : DASH],
       ["Tokens", phase.tokens ? compact(phase.tokens) : DASH],
       ["Tools", compact(phase.tool_uses)],
     ], [
-      ["Agents", phase.agents ? `${phase.ended} of ${phase.agents} ended` : ""],
+      ["Agents", phase.agents ? `${phase.ended - lost} of ${phase.agents} ended` : ""],
       ["Active", phase.running ? String(phase.running) : ""],
       ["Queued", phase.queued ? String(phase.queued) : ""],
-      ["Errors", phase.errors ? String(phase.errors) : ""],
+      ["Errors", phase.errors - lost > 0 ? String(phase.errors - lost) : ""],
+      ["Lost", lost ? String(lost) : ""],
       ["Stalls", phase.stalls ? String(phase.stalls) : ""],
       ["Started", phase.start_ms ? clock(phase.start_ms - start) : ""],
       ...Object.entries(phase.counts ?? {}).slice(0, 6).map(([name, n]) => [clip(name.replaceAll("_", " "), 24), String(n)]),
@@ -211,14 +214,6 @@ export class Detail {
     this.noMix();
     this.say(run.error ? "Could not start" : run.command?.length ? "Command" : "", run.error || (run.command ?? []).join(" "));
   }
-}
-
-// evidence gives what the watchdog saw, as text.
-function evidence(span) {
-  if (!span.evidence || typeof span.evidence !== "object") return "";
-  return Object.entries(span.evidence)
-    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${typeof value === "object" ? JSON.stringify(value) : value}`)
-    .join(", ");
 }
 
 // pairs fits a definition list to names and values.

@@ -75,8 +75,8 @@ export class Filters {
   }
 
   draw({ model, view, tab }, hits) {
-    const agents = tab === "timeline" || tab === "agents";
-    const matches = tab === "timeline" || tab === "agents" || tab === "tokens"; // where hits are agents
+    const agents = tab === "timeline" || tab === "agents" || tab === "table";
+    const matches = agents || tab === "tokens"; // where hits are agents
     setShown(this.box, true);
     setShown(this.button, agents);
     setShown(this.hide, agents);

@@ -23,6 +23,13 @@ export function stopwatch(ms) {
   return tenths >= 36000 ? whole(tenths / 10) : `${whole(tenths / 10)}.${tenths % 10}`;
 }
 
+// brief gives a duration of which most are short: 12 ms, from a second on as a
+// stopwatch shows it.
+export function brief(ms) {
+  if (!(ms < 999.5)) return stopwatch(ms);
+  return ms >= 0.5 ? `${Math.round(ms)} ms` : "< 1 ms";
+}
+
 // compact gives a count in three or four figures: 950, 61.2 k, 1.41 M.
 export function compact(n) {
   if (!Number.isFinite(n)) return DASH;

@@ -27,10 +27,8 @@ function standing({ model, connection, replaying, paused }) {
 // title is what the browser's tab shows: the most pressing first.
 export function title(model) {
   if (!model.run) return "obsrun";
-  const { errors, stalled } = counted(model.totals);
-  const parts = [];
-  if (errors) parts.push(plural(errors, "error"));
-  else if (stalled) parts.push(`${stalled} stalled`);
+  const { words } = counted(model.totals);
+  const parts = words ? [words] : [];
   if (model.ended) parts.push(outcome(model.run));
   else if (model.totals.percent !== null) parts.push(`${model.totals.percent}%`);
   else if (model.totals.running) parts.push(`${model.totals.running} active`);

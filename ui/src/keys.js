@@ -36,7 +36,7 @@ export const KEYS = [
   { keys: ["t"], show: "t", says: "The terminal, below the timeline", act: "terminal" },
   { keys: [","], show: ",", says: "The call before, in a lane; in a replay the event before", act: "previousEvent" },
   { keys: ["."], show: ".", says: "The next call, in a lane; in a replay the next event", act: "nextEvent" },
-  { keys: ["1", "2", "3", "4", "5", "6"], show: "1 6", says: "Views", act: "tab" },
+  { keys: ["1", "2", "3", "4", "5", "6", "7"], show: "1 7", says: "Views", act: "tab" },
   { keys: ["y"], show: "y", says: "Copy a link to this view", act: "copy" },
   { keys: ["Escape"], show: "Esc", says: "Close, clear the search, leave the replay, then the marked stretch (Shift and drag marks one), then deselect", act: "escape" },
   { keys: ["?"], show: "?", says: "This list", act: "help" },

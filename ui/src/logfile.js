@@ -18,6 +18,7 @@ export class LogFile {
     this.version = 0; // grows with what is known
     this.state = "unread"; // reading, absent, read, failed
     this.asked = 0; // when it was asked for last
+    this.looked = false; // whether it is there is known
   }
 
   // want is called by whoever shows what is in it; live: there can be more later.
@@ -38,13 +39,20 @@ export class LogFile {
       const added = await this.tail.more();
       if (added) (this.log ??= new ToolLog()).feed(added);
       state = this.log || added === "" ? "read" : "absent";
+      this.looked = true;
       if (added) this.version++;
       this.state = state;
       if (added || first || state !== before) this.changed();
     } catch {
+      this.looked = true;
       this.state = state;
       if (state !== before) this.changed();
     }
+  }
+
+  // pending tells that what there is may still come.
+  get pending() {
+    return !this.looked && this.log === null;
   }
 
   // open takes files that the user chose, besides what is there.

@@ -8,8 +8,9 @@ export const isOpen = (span) => OPEN.has(span.state);
 export const isCall = (span) => CALLS.has(span.kind);
 
 // isTrouble tells of work that did not end as it should. A call that failed is the
-// agent's own business, and processes are left running every day.
-const isTrouble = (span) => (span.state === "error" || span.state === "lost") && !isCall(span) && span.kind !== "process";
+// agent's own business, and processes are left running every day. Of what was still
+// open when the run ended the agents are told: a phase is lost with them.
+const isTrouble = (span) => (span.state === "error" && !isCall(span) && span.kind !== "process") || (span.state === "lost" && span.is_agent);
 
 // No two states have a stamp in common, of whichever model they are: a reader that
 // is shown another model notices it as it notices a change.
@@ -44,6 +45,7 @@ export class Model {
     this.stalls = [];
     this.burn = null;
     this.path = [];
+    this.sources = []; // what each source told and could have told
     this.resources = null; // what the processes used, where it was recorded
     this.phaseKey = "";
     this.closed = false;
@@ -69,6 +71,7 @@ export class Model {
     this.stalls = delta.stalls ?? [];
     this.path = delta.critical_path ?? [];
     this.resources = delta.resources ?? this.resources;
+    this.sources = delta.sources ?? this.sources;
     this.phases = delta.phases ?? [];
     this.phase = new Map(this.phases.map((p) => [p.name, p]));
     const phaseKey = this.phases.map((p) => `${p.name} ${p.state} ${p.agents}`).join("\n");
@@ -124,6 +127,18 @@ export class Model {
   setLogs(logs) {
     this.logs = logs;
     this.troubles = ++stamps;
+  }
+
+  // lostIn counts the agents of a phase that were lost: the server counts them with
+  // those that ended. There are none before the run's end.
+  lostIn(phase) {
+    if (!this.totals?.lost) return 0;
+    if (this.lostOf !== this.troubles) {
+      this.lostOf = this.troubles;
+      this.lost = new Map();
+      for (const span of this.failed.values()) if (span.state === "lost") this.lost.set(span.phase ?? "", (this.lost.get(span.phase ?? "") ?? 0) + 1);
+    }
+    return this.lost.get(phase) ?? 0;
   }
 
   // rows gives the spans that have rows: the agents; in a run without any, what

@@ -84,7 +84,7 @@ export class Page {
     this.terminal = new TerminalView(find, { changed: () => this.changed() });
     wireDrop(find, (files) => this.log.open(files));
     this.panels = newPanels(find, {
-      view: this.view, open, select: (key) => this.select(key), openPhase: (name) => this.moves.openPhase(name), changed: () => this.rearranged(),
+      view: this.view, open, select: (key) => this.select(key), openPhase: (name) => this.moves.openPhase(name), changed: () => this.rearranged(), say: (words) => this.say(words),
     });
     this.wire();
     this.resize();
@@ -114,7 +114,6 @@ export class Page {
       remember("rows", roomy.checked ? "comfortable" : "dense");
       this.resize();
     });
-    fillHelp(find("help-keys"));
     addEventListener("keydown", (event) => {
       const at = event.target;
       if (find("help").open) return; // the dialog has its own keys
@@ -400,7 +399,9 @@ export class Page {
         view.terminal = !view.terminal;
         return this.rearranged();
       case "follow": return this.setFollow(!view.follow);
-      case "help": return this.find("help").showModal();
+      case "help":
+        fillHelp(this.find("help-keys"));
+        return this.find("help").showModal();
       case "pause": return this.playback.pause();
       case "replay": return view.replay === null ? this.playback.startReplay() : this.playback.leaveReplay();
       case "previousEvent": case "nextEvent": return view.replay === null ? this.moves.stepCall(name === "nextEvent" ? 1 : -1) : this.playback.stepEvent(name === "nextEvent" ? 1 : -1);

@@ -169,6 +169,7 @@ export class Past {
     model.burn = burn;
     model.totals.tokens = burn.used;
     model.resources = whole.resources;
+    model.sources = whole.sources;
     model.path = whole.path.filter((s) => s.start_ms < moment).map((s) => (s.end_ms > moment ? { ...s, end_ms: moment } : s));
     this.now = moment;
     this.fresh = false;

@@ -60,7 +60,19 @@ export function silentFor(span, run, now) {
   return Math.max(0, now - (run.start_ms + span.heard_ms));
 }
 
-// counted gives the errors and the silent agents of now, as the server counts.
-export function counted(totals) {
-  return { errors: totals.errors + totals.lost, stalled: totals.stalled };
+// counted gives what went wrong as the server counts it: spans that failed, agents
+// that were lost, agents that are silent now. It is the one meaning of a number of
+// problems, in the summary, above the list and in the title.
+export function counted({ errors, lost, stalled }) {
+  const parts = [errors && plural(errors, "error"), lost && `${lost} lost`, stalled && `${stalled} stalled`];
+  return { number: errors + lost + stalled, words: parts.filter(Boolean).join(", ") };
+}
+
+// headOf gives the words above the list: the same, and how many entries are only to
+// be known.
+export function headOf(model, entries) {
+  if (entries.length === 0) return "none";
+  const warnings = model.logs.length + (model.totals?.rejected_events ? 1 : 0) + model.stalls.filter((stall) => !stall.open || model.ended).length;
+  const { words } = model.totals ? counted(model.totals) : { words: "" };
+  return [words, warnings && plural(warnings, "warning")].filter(Boolean).join(", ") || String(entries.length);
 }

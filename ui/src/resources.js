@@ -7,7 +7,7 @@ import { Chart } from "./chart.js";
 import { Graph } from "./network.js";
 import { Picker } from "./picker.js";
 import { Table } from "./table.js";
-import { figures } from "./usage.js";
+import { figures, tellSources } from "./usage.js";
 import { newest, machineSeries } from "./machine.js";
 import { dirOf, network, pathsOf, touched } from "./touched.js";
 
@@ -20,6 +20,7 @@ export class Resources {
   constructor(find, { view, changed }) {
     this.box = find("resources");
     this.none = find("resources-none");
+    this.told = find("resources-told");
     this.noFiles = find("files-none");
     this.head = find("resources-head");
     this.by = find("resources-by");
@@ -44,14 +45,15 @@ export class Resources {
     this.box.append(this.graph.node, this.table.node);
   }
 
-  draw({ model, view, record, elapsed, now, start, live, replaying }) {
+  draw({ model, view, record, elapsed, now, start, live, replaying, log }) {
     const used = machineSeries(model.resources, start, now);
     for (const [name, chart] of Object.entries(this.charts)) chart.draw({ series: used[name], from: 0, to: elapsed });
     const some = this.drawFiles(view, record(), live && !replaying);
     const recorded = used.cpu.length + used.memory.length > 0;
     figures(this.head, recorded ? this.heads(model.resources, used, now >= (model.run.end_ms || Infinity)) : []);
-    setShown(this.none, !recorded && !some);
-    setShown(this.noFiles, recorded && !some);
+    setShown(this.none, !recorded && !some && !log.pending);
+    setShown(this.noFiles, recorded && !some && !log.pending);
+    tellSources(this.told, model, ["process", "tool_calls"]);
   }
 
   // drawFiles sums up what was touched and tells whether there is anything. What the

@@ -165,7 +165,7 @@ export class RowView {
       setAttr(this.lane, "aria-label", "outside of every phase");
       return;
     }
-    setText(this.note, phaseNote(phase, row.expanded));
+    setText(this.note, phaseNote(phase, row.expanded, model.lostIn(row.phase)));
     if (phase.start_ms) this.setTime(phaseLasted(phase, now), phase.state !== "done");
     else setText(this.time, DASH);
     setText(this.tokens, number(phase.tokens));
@@ -268,8 +268,9 @@ export class RowView {
 
 // phaseNote gives how many of the phase's agents ended, and how many failed where
 // their rows do not say it; of a phase without agents the first of its counts.
-function phaseNote(phase, expanded) {
-  if (phase.agents) return `${phase.ended}/${phase.agents}${phase.errors && !expanded ? `, ${plural(phase.errors, "error")}` : ""}`;
+function phaseNote(phase, expanded, lost) {
+  const errors = expanded ? 0 : phase.errors - lost;
+  if (phase.agents) return `${phase.ended - lost}/${phase.agents}${errors ? `, ${plural(errors, "error")}` : ""}${lost && !expanded ? `, ${lost} lost` : ""}`;
   const [first] = Object.entries(phase.counts ?? {});
   return first ? clip(`${compact(first[1])} ${first[0].replaceAll("_", " ")}`, 40) : "";
 }

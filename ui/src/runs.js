@@ -8,7 +8,8 @@ import { drawTrend } from "./trend.js";
 import { runLink, Sides } from "./sides.js";
 
 const RUNS_EVERY_MS = 3000;
-const MOST_RUNS = 500;
+const REST = 10; // asking again takes a tenth of the time
+const PAGE_RUNS = 200; // that are shown at once
 
 const byID = (id) => document.getElementById(id);
 
@@ -17,13 +18,16 @@ const SHAPE_OF = { ok: "done", error: "error", interrupted: "cancelled", running
 
 async function fetched(url) {
   const answer = await fetch(url);
-  if (!answer.ok) throw new Error((await answer.text()).trim());
-  return answer.json();
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(text.trim());
+  return text;
 }
 
 class Runs {
   constructor() {
     this.rows = [];
+    this.answer = ""; // as it came, so that the same one is not drawn again
+    this.most = PAGE_RUNS;
     this.picked = [];
     this.sides = new Sides(() => this.compare(this.sides.last.b.run_id, this.sides.last.a.run_id));
     const head = el("tr", "", ...["Compare", "Run", "State", "Started", "Wall", "Agents", "Tokens", "Problems"].map((label, i) => {
@@ -32,10 +36,20 @@ class Runs {
       return th;
     }));
     this.body = el("tbody");
-    this.more = el("p", "mut rest");
+    this.rest = el("span", "mut");
+    this.further = el("button", "btn", "Show more");
+    this.further.type = "button";
+    this.further.addEventListener("click", () => {
+      this.most += PAGE_RUNS;
+      this.draw();
+    });
+    this.more = el("p", "rest", this.rest, this.further);
     byID("table").append(el("div", "tablebox", el("table", "", el("caption", "vh", "Runs, the newest first"), el("thead", "", head), this.body)), this.more);
     wireTheme(byID("theme"), () => {});
-    byID("find").addEventListener("input", () => this.draw());
+    byID("find").addEventListener("input", () => {
+      this.most = PAGE_RUNS;
+      this.draw();
+    });
     byID("compare").addEventListener("click", () => this.compare(this.picked[0], this.picked[1]));
     addEventListener("hashchange", () => this.show());
     addEventListener("resize", () => this.sides.last && this.sides.gantt(this.sides.last));
@@ -49,16 +63,21 @@ class Runs {
   }
 
   async refresh() {
+    const began = performance.now();
     if (!document.hidden) {
       try {
-        this.rows = await fetched("runs");
-        this.draw();
+        const answer = await fetched("runs");
+        if (answer !== this.answer) {
+          this.answer = answer;
+          this.rows = JSON.parse(answer);
+          this.draw();
+        }
         this.fail("");
       } catch (error) {
         this.fail(`The list of runs could not be had: ${error.message}`);
       }
     }
-    setTimeout(() => this.refresh(), RUNS_EVERY_MS);
+    setTimeout(() => this.refresh(), Math.max(RUNS_EVERY_MS, (performance.now() - began) * REST));
   }
 
   fail(message) {
@@ -77,9 +96,10 @@ class Runs {
     setShown(byID("list"), !two);
     setShown(byID("sides"), two);
     setText(byID("where"), two ? "Comparison" : "Runs");
+    document.title = two ? "obsrun: comparison" : "obsrun: runs";
     if (!two) return this.draw();
     try {
-      const comparison = await fetched(`compare?${new URLSearchParams({ a, b })}`);
+      const comparison = JSON.parse(await fetched(`compare?${new URLSearchParams({ a, b })}`));
       if (location.hash.slice(1) !== wanted.toString()) return; // the user went on
       this.sides.draw(comparison);
       this.fail("");
@@ -109,10 +129,11 @@ class Runs {
       drawTrend(byID(id), found, of, `${label} of ${plural(found.length, "run")}, the newest on the right`, (row) => `${row.run_id}: ${says(row)}, ${row.status}`);
       setText(byID(`${id}-last`), found.length > 0 ? says(found[0]) : "");
     }
-    const shown = found.slice(0, MOST_RUNS);
+    const shown = found.slice(0, this.most);
     keep(this.body, shown.length, () => this.line());
     shown.forEach((row, i) => this.fill(this.body.children[i], row));
-    setText(this.more, found.length > shown.length ? `and ${plural(found.length - shown.length, "older run")}` : "");
+    setShown(this.more, found.length > shown.length);
+    setText(this.rest, `and ${plural(found.length - shown.length, "older run")}`);
   }
 
   drawPicked() {
@@ -126,7 +147,9 @@ class Runs {
   line() {
     const box = el("input");
     box.type = "checkbox";
-    const line = el("tr", "", el("td", "", box), el("th"), el("td", "", glyph(), el("span")), el("td"), el("td", "num"), el("td", "num"), el("td", "num"), el("td", "num"));
+    // Where there is no room for the columns of when and of problems, they stand below.
+    const below = () => el("small", "below");
+    const line = el("tr", "", el("td", "", box), el("th", "", el("span"), below()), el("td", "", glyph(), el("span"), below()), el("td"), el("td", "num"), el("td", "num"), el("td", "num"), el("td", "num"));
     setAttr(line.children[1], "scope", "row");
     box.addEventListener("change", () => this.pick(line.dataset.id, box.checked));
     return line;
@@ -136,18 +159,22 @@ class Runs {
     const [pick, name, state, started, wall, agents, tokens, problems] = line.children;
     if (line.dataset.id !== row.run_id) {
       line.dataset.id = row.run_id;
-      name.replaceChildren(runLink(row.run_id));
+      name.firstChild.replaceChildren(runLink(row.run_id));
       setAttr(pick.firstChild, "aria-label", `Compare ${row.run_id}`);
     }
     pick.firstChild.checked = this.picked.includes(row.run_id);
     setGlyph(state.firstChild, SHAPE_OF[row.status] ?? "queued");
-    setText(state.lastChild, row.status);
-    setText(started, row.started_at ? moment(Date.parse(row.started_at)) : "");
+    setText(state.children[1], row.status);
+    const when = row.started_at ? moment(Date.parse(row.started_at)) : "";
+    setText(started, when);
+    setText(name.lastChild, when);
     setText(wall, stopwatch(row.total_wall_ms));
     setText(agents, String(row.agents_spawned));
     setText(tokens, compact(row.total_tokens));
     const bad = row.errors + row.lost;
-    setText(problems, bad ? [row.errors && plural(row.errors, "error"), row.lost && `${row.lost} lost`].filter(Boolean).join(", ") : "");
+    const wrong = bad ? [row.errors && plural(row.errors, "error"), row.lost && `${row.lost} lost`].filter(Boolean).join(", ") : "";
+    setText(problems, wrong);
+    setText(state.lastChild, wrong);
   }
 }
 

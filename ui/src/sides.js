@@ -7,6 +7,7 @@ import { Table } from "./table.js";
 
 const GANTT_ROWS = 120;
 const GANTT_NAMES = 210;
+const GANTT_CHAR = 6.2; // px of a character of a name
 const GANTT_ROW = 17;
 
 // measureTitle makes a title of a measure's key: total_wall_ms is wall.
@@ -87,21 +88,22 @@ export class Sides {
     setText(this.byID("gantt-note"), rest > 0 ? `The ${GANTT_ROWS} that changed most; ${plural(rest, "other")} not drawn.` : "");
     const svg = this.byID("gantt");
     const width = svg.clientWidth || 1000;
+    const names = Math.min(GANTT_NAMES, Math.round(width * 0.36));
     const wall = comparison.totals.total_wall_ms;
     const to = Math.max(wall.a ?? 0, wall.b ?? 0, 1000);
-    const x = (ms) => GANTT_NAMES + (ms / to) * (width - GANTT_NAMES - 8);
+    const x = (ms) => names + (ms / to) * (width - names - 8);
     const height = 20 + shown.length * GANTT_ROW;
     setAttr(svg, "viewBox", `0 0 ${width} ${height}`);
     setAttr(svg, "height", height);
     setAttr(svg, "aria-label", `${plural(shown.length, "agent")} of both runs over ${clock(to)}; the table below has the figures`);
     const parts = [];
-    for (const tick of ticks(0, to, width - GANTT_NAMES, 70)) {
+    for (const tick of ticks(0, to, width - names, 70)) {
       const at = x(tick.at);
       parts.push(svgEl("line", { x1: at, x2: at, y1: 16, y2: height }), text(tick.label, at, 11, tick.at === 0 ? "start" : at > width - 24 ? "end" : "middle"));
     }
     shown.forEach((agent, i) => {
       const y = 20 + i * GANTT_ROW;
-      const label = text(clipped(agent.name), GANTT_NAMES - 8, y + 11, "end");
+      const label = text(clipped(agent.name, names), names - 8, y + 11, "end");
       const bar = (side, start, status, dy) => {
         const wall = agent.values.wall_ms?.[side];
         if (start === null || start === undefined || wall === null || wall === undefined) return [];
@@ -130,7 +132,11 @@ export function runLink(id) {
   return link;
 }
 
-const clipped = (name) => (name.length > 32 ? `${name.slice(0, 31)}\u2026` : name);
+// clipped cuts a name to what fits into a width.
+function clipped(name, width) {
+  const most = Math.floor((width - 8) / GANTT_CHAR);
+  return name.length > most ? `${name.slice(0, most - 1)}\u2026` : name;
+}
 
 function text(value, x, y, anchor) {
   const node = svgEl("text", { x, y, "text-anchor": anchor });

@@ -27,7 +27,7 @@ export class Strip {
     this.svg = svg;
     svg.append("rect").attr("class", "ground").attr("y", TOP).attr("height", FLOOR - TOP).attr("rx", 3);
     for (const part of ["bands", "areas", "edges", "labels", "marks"]) this[part] = svg.append("g");
-    this.lastMark = svg.append("line").attr("class", "last-run").attr("y1", 2).attr("y2", FLOOR);
+    this.lastMark = svg.append("line").attr("class", "last-run").attr("y1", TOP - 3).attr("y2", FLOOR + 3);
     this.lastSays = svg.append("text").attr("class", "q").attr("text-anchor", "end").attr("y", 10);
     this.needle = svg.append("line").attr("class", "needle").attr("y1", TOP - 2).attr("y2", HEIGHT - 12);
     this.waiting = svg.append("text").attr("class", "q").attr("y", HEIGHT - 20);

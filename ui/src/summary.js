@@ -50,10 +50,9 @@ export class Summary {
     this.put("active", String(t.running), t.queued ? `${t.running === 1 ? "agent" : "agents"}, ${t.queued} queued` : t.running === 1 ? "agent" : "agents");
     this.put("tokens", compact(t.tokens), burn && t.tokens !== 0 ? burnText(burn, live) : "");
     this.put("tools", compact(t.tool_uses), t.tool_errors ? `${compact(t.tool_errors)} failed` : "");
-    const { errors, stalled } = counted(t);
-    setShown(this.cells.problems.cell, errors + stalled > 0);
-    const parts = [errors && plural(errors, "error"), stalled && `${stalled} stalled`];
-    this.put("problems", String(errors + stalled), parts.filter(Boolean).join(", "));
+    const { number, words } = counted(t);
+    setShown(this.cells.problems.cell, number > 0);
+    this.put("problems", String(number), words);
   }
 }
 

@@ -41,6 +41,14 @@ export class Table {
     this.draw(this.rows);
   }
 
+  // words gives the whole table as lines of text with tabs in between, all rows of it.
+  words() {
+    const { columns, by } = this;
+    const order = by < 0 ? this.rows : sorted(this.rows.filter((row) => !row.sum), columns[by].of, this.reversed);
+    const line = (cells) => cells.map((text) => text.replace(/[\t\r\n]+/g, " ")).join("\t");
+    return [line(columns.map((c) => c.label)), ...order.map((row) => line(columns.map((c) => c.text(row))))].join("\n");
+  }
+
   draw(rows) {
     this.rows = rows;
     const { columns, by } = this;

@@ -12,6 +12,8 @@ const RECORDING = "terminal.cast";
 const TERM_AGAIN_MS = 1000; // how often a run that goes on is asked for more
 const CHUNK = 1 << 18; // characters that are written before others may work
 const GLYPH = 0.602; // widths of the font's size that a character takes
+const LEAST_TYPE = 11; // px of the font's size
+const MOST_TYPE = 13;
 const KEPT_BYTES = 8 << 20; // a recording no larger is kept for when the server is gone
 
 // loadEmulator runs the emulator that the server has beside the page. The page's
@@ -152,8 +154,19 @@ export class TerminalView {
     this.drawn = term;
     if (this.goal < this.written) return this.goTo(this.goal); // the user went on meanwhile
     this.screen.draw(term);
+    this.keepInView(term);
     this.changed();
     return undefined;
+  }
+
+  // keepInView scrolls to the line that the cursor is on, where the screen does not fit:
+  // that is where something happens. Who scrolled up is left there.
+  keepInView(term) {
+    const { node } = this;
+    if (node.scrollHeight <= node.clientHeight || (this.scrolledTo !== undefined && node.scrollTop !== this.scrolledTo)) return;
+    const line = node.children[term.buffer.active.cursorY];
+    if (line) node.scrollTop = Math.max(0, line.offsetTop - node.offsetTop + line.offsetHeight + 8 - node.clientHeight);
+    this.scrolledTo = node.scrollTop;
   }
 
   // nextAt gives when after a moment of the run the terminal shows more, or null.
@@ -164,14 +177,15 @@ export class TerminalView {
     return event ? event.at + behind : null;
   }
 
-  // fit makes the letters as large as the box allows.
+  // fit makes the letters as large as the box allows, but never so small that nobody
+  // reads them: then one scrolls.
   fit() {
     const { cols, rows } = this.term;
     const sign = [cols, rows, this.box.clientWidth, this.box.clientHeight].join(" ");
     if (sign === this.fitted) return;
     this.fitted = sign;
     const room = this.box.clientHeight - this.says.offsetHeight - 28; // what stands around it
-    const size = Math.max(6, Math.min(13, (this.box.clientWidth - 24) / (cols * GLYPH), room / (rows * 1.2)));
+    const size = Math.max(LEAST_TYPE, Math.min(MOST_TYPE, (this.box.clientWidth - 24) / (cols * GLYPH), room / (rows * 1.2)));
     this.node.style.setProperty("min-width", `min(100%, ${cols}ch)`);
     this.node.style.setProperty("font-size", `${Math.floor(size * 4) / 4}px`);
     setAttr(this.node, "data-size", `${cols}x${rows}`);

@@ -1,7 +1,7 @@
 // What a mark is, beside the mouse. It goes with Escape, and whoever has no mouse
 // finds the same in the card of the selected call.
 
-import { bytes, clip, clock, compact, plural, stopwatch } from "./format.js";
+import { brief, bytes, clip, clock, compact, plural } from "./format.js";
 import { el, setShown, setText } from "./dom.js";
 
 const APART = 14; // px from the mouse
@@ -10,7 +10,7 @@ const APART = 14; // px from the mouse
 export function tellMark(mark, start) {
   const began = clock(mark.at - start);
   if (mark.length >= 0) return [`${mark.tool}, ${began}`, plural(compact(mark.length), "character", "characters"), clip(mark.aim, 150)];
-  const took = mark.end ? stopwatch(mark.took) : "not over";
+  const took = mark.end ? brief(mark.took) : "not over";
   return [
     `${mark.tool}, ${began}, ${took}${mark.look.endsWith(" error") ? ", failed" : ""}`, clip(mark.aim, 160), clip(mark.error, 160),
     mark.size >= 0 ? bytes(mark.size) : "", mark.tokens ? `${compact(mark.tokens)} tokens` : "",

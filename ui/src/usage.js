@@ -1,16 +1,17 @@
 // The Tools and Tokens tabs: what was used, by whom.
 
-import { DASH, bytes, clip, compact, plural, share, stopwatch } from "./format.js";
+import { DASH, brief, bytes, clip, compact, plural, share } from "./format.js";
 import { keep, el, setClass, setShown, setText } from "./dom.js";
 import { phaseLabel } from "./hues.js";
 import { matcher } from "./layout.js";
 import { byTool, toolUse } from "./calls.js";
+import { sourceWords } from "./evidence.js";
 import { Chart } from "./chart.js";
 import { Picker } from "./picker.js";
 import { Table } from "./table.js";
 
 const count = (n) => (n ? compact(n) : DASH);
-const time = (ms, known) => (known ? stopwatch(ms) : DASH);
+const time = (ms, known) => (known ? brief(ms) : DASH);
 const weight = (n) => (Number.isFinite(n) ? n.toFixed(1) : DASH);
 
 // figures writes a line of numbers with their names; one with a true third part is
@@ -24,10 +25,19 @@ export function figures(list, pairs) {
   });
 }
 
+// tellSources lists what the sources that could have told something did.
+export function tellSources(list, model, names) {
+  const words = sourceWords(model.sources, names);
+  setShown(list, words.length > 0);
+  keep(list, words.length, () => el("li"));
+  words.forEach((text, i) => setText(list.children[i], text));
+}
+
 export class Tools {
   // open goes to an agent; view has the tools and the weight that the user wants.
   constructor(find, { open, view, changed }) {
     this.none = find("tools-none");
+    this.told = find("tools-told");
     this.box = find("tools");
     this.head = find("tools-head");
     this.all = find("tools-all");
@@ -58,7 +68,7 @@ export class Tools {
     this.rows = [];
   }
 
-  draw({ model, view, record }) {
+  draw({ model, view, record, log }) {
     const { calls, blocks } = record();
     const find = view.find.trim().toLowerCase();
     const named = (text) => text.toLowerCase().includes(find);
@@ -68,9 +78,10 @@ export class Tools {
     this.picker.draw([...tools].sort((a, b) => b[1] - a[1]).map(([name]) => name));
     const shown = calls.filter((c) => this.picker.shows(c.tool) && c.weight >= view.weight && (named(c.name) || named(c.tool)));
     this.rows = toolUse(shown);
-    setShown(this.none, calls.length === 0);
+    setShown(this.none, calls.length === 0 && !log.pending);
+    tellSources(this.told, model, ["socket", "otlp", "tool_calls", "burr"]);
     setShown(this.box, calls.length > 0);
-    figures(this.head, model.totals ? heads(model, shown, blocks) : []);
+    figures(this.head, model.totals && (calls.length || !log.pending) ? heads(model, shown, blocks) : []);
     this.show();
   }
 
@@ -88,7 +99,7 @@ function heads(model, calls, blocks) {
   const failed = calls.length ? done.filter((c) => c.failed).length : (t.tool_errors ?? 0);
   if (calls.length) {
     out.push(["Completed", `${done.length}, ${share(done.length, calls.length)}`, done.length < calls.length * 0.9]);
-    out.push(["Mean duration", done.length ? stopwatch(done.reduce((sum, c) => sum + (c.took || 0), 0) / done.length) : DASH]);
+    out.push(["Mean duration", done.length ? brief(done.reduce((sum, c) => sum + (c.took || 0), 0) / done.length) : DASH]);
   }
   out.push(["Failed", count(failed), failed > 0], ["Agents seen", count(t.agents || new Set(calls.map((c) => c.name)).size)]);
   const thoughts = blocks.filter((b) => b.kind === "thinking").length;
@@ -104,6 +115,7 @@ function heads(model, calls, blocks) {
 export class Tokens {
   constructor(find, { open }) {
     this.none = find("tokens-none");
+    this.told = find("tokens-told");
     this.box = find("tokens");
     this.head = find("tokens-head");
     this.charts = [new Chart("Tokens of each model call", compact), new Chart("Cache: read and written", compact), new Chart("Tokens in all", compact)];
@@ -116,12 +128,13 @@ export class Tokens {
     this.box.append(...this.charts.map((c) => c.node), this.table.node);
   }
 
-  draw({ model, view, record, elapsed }) {
+  draw({ model, view, record, elapsed, log }) {
     const { usage, start, apart } = record();
     const rows = tokenRows(model, matcher(view.find));
     const t = model.totals;
     const some = Boolean(t) && (t.tokens !== 0 || usage.length > 0);
-    setShown(this.none, !some);
+    setShown(this.none, !some && !log.pending);
+    tellSources(this.told, model, ["socket", "otlp", "gateway", "tool_calls", "burr"]);
     setShown(this.box, some);
     figures(this.head, some ? tokenHeads(t, usage) : []);
     this.table.draw(rows);

@@ -1,6 +1,6 @@
 // What the user chose, and the same as the hash of an address. Pure.
 
-export const TABS = ["timeline", "agents", "tools", "tokens", "text", "resources"];
+export const TABS = ["timeline", "agents", "tools", "tokens", "text", "resources", "table"];
 export const STATES = ["running", "stalled", "queued", "done", "error", "cancelled", "lost"];
 
 const MOST_PINS = 20;

@@ -4,7 +4,7 @@ import { DASH, clip, clock, compact } from "./format.js";
 import { setShown, setText } from "./dom.js";
 import { Chart } from "./chart.js";
 import { Table } from "./table.js";
-import { figures } from "./usage.js";
+import { figures, tellSources } from "./usage.js";
 
 const PER_TOKEN = 4; // characters of a token, for an estimate
 const PREVIEW = 150;
@@ -18,6 +18,7 @@ export class Writing {
   constructor(find, { open }) {
     this.none = find("text-none");
     this.why = find("text-why");
+    this.told = find("text-told");
     this.box = find("text");
     this.head = find("text-head");
     this.chart = new Chart("Tokens of each block, estimated", compact);
@@ -31,7 +32,7 @@ export class Writing {
     this.box.append(this.chart.node, this.table.node);
   }
 
-  draw({ view, record, elapsed, log }) {
+  draw({ model, view, record, elapsed, log }) {
     const { blocks, start, apart, unreadable } = record();
     this.start = start;
     const find = view.find.trim().toLowerCase();
@@ -39,6 +40,7 @@ export class Writing {
     setShown(this.none, blocks.length === 0);
     setShown(this.box, blocks.length > 0);
     setText(this.why, whyNot(log));
+    tellSources(this.told, model, ["tool_calls"]);
     const sum = shown.reduce((n, b) => n + b.length, 0) / PER_TOKEN;
     figures(this.head, blocks.length === 0 ? [] : [
       ["Blocks", compact(shown.length)], ["Thinking", compact(shown.filter((b) => b.kind === "thinking").length)], ["Tokens, estimated", compact(sum)],
@@ -68,8 +70,8 @@ export function byAgent(blocks, start) {
 
 // whyNot says why there is nothing to read.
 export function whyNot(log) {
+  if (log.pending) return "Reading the orchestrator's log.";
   switch (log.state) {
-    case "unread": case "reading": return "Reading the orchestrator's log.";
     case "failed": return "The orchestrator's log could not be read.";
     case "read": return "The orchestrator's log has no text in it.";
   }

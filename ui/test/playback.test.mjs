@@ -11,7 +11,7 @@ globalThis.requestAnimationFrame = () => 0; // nothing plays by itself here
 function page(seconds) {
   const node = () => ({ addEventListener() {}, firstChild: null, lastChild: null, textContent: "" });
   const p = {
-    model: new Model(), view: newView(), at: seconds, find: node, changed() {}, clock: { now: () => at(p.at) }, now: () => at(p.at),
+    model: new Model(), view: newView(), at: seconds, find: node, changed() {}, ask() {}, samples: { version: 0, value: null }, clock: { now: () => at(p.at) }, now: () => at(p.at),
     absorb: (d) => p.model.apply(d),
     take: (d) => (p.playback.still ? p.playback.held.add(d, p.model.rev) : p.absorb(d)),
   };

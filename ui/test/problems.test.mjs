@@ -1,6 +1,6 @@
 import test from "node:test";
 import assert from "node:assert/strict";
-import { counted, problems, silentFor } from "../src/problems.js";
+import { counted, headOf, problems, silentFor } from "../src/problems.js";
 import { Model } from "../src/model.js";
 import { agent, at, call, delta, info, totals } from "./run.mjs";
 
@@ -50,6 +50,21 @@ test("log entries, and a bound", () => {
 });
 
 test("the numbers are the server's", () => {
-  assert.deepEqual(counted(totals({ errors: 2, lost: 1, stalled: 3, tool_errors: 9 })), { errors: 3, stalled: 3 });
+  assert.deepEqual(counted(totals({ errors: 2, lost: 1, stalled: 3, tool_errors: 9 })), { number: 6, words: "2 errors, 1 lost, 3 stalled" });
+  assert.deepEqual(counted(totals()), { number: 0, words: "" });
   assert.equal(silentFor(agent("a", "", "stalled", 1, 0, { heard_ms: 3000 }), info(), at(50)), 47_000);
+});
+
+test("what is above the list means what the summary means", () => {
+  const of = (more) => {
+    const m = run(more);
+    return headOf(m, problems(m));
+  };
+  assert.equal(of({}), "none");
+  assert.equal(of({ run: info({ status: "error", exit_code: 2, end_ms: at(9) }) }), "1", "nothing but the run itself");
+  const lost = [agent("a", "lib", "lost", 1, 9), agent("b", "lib", "lost"), agent("lib", "lib", "lost", 1, 9, { kind: "phase", is_agent: false }), agent("c", "lib", "error", 1, 2)];
+  const more = { run: info({ status: "interrupted", end_ms: at(9), wall_ms: 9000 }), totals: totals({ errors: 1, lost: 2, rejected_events: 3 }), spans: lost, logs: [{ rev: 2, time_ms: at(2), level: "warn", message: "old" }] };
+  assert.equal(of(more), "1 error, 2 lost, 2 warnings");
+  assert.deepEqual(problems(run(more)).map((p) => p.span).filter(Boolean).sort(), ["a", "b", "c"], "a phase is lost with its agents");
+  assert.deepEqual([run(more).lostIn("lib"), run(more).lostIn("")], [2, 0]);
 });
