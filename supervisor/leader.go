@@ -71,10 +71,7 @@ func (m *leader) handshake(l monitor.Launch) (monitor.Frame, error) {
 		return monitor.Frame{}, err
 	}
 	first, err := monitor.ReadFrame(m.control)
-	switch {
-	case errors.Is(err, io.EOF):
-		err = errors.New("it ended at once")
-	case errors.Is(err, unix.ECONNRESET):
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
 		err = errors.New("it ended at once (are there too many processes? ulimit -u raises the limit)")
 	}
 	return first, err

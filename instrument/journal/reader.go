@@ -15,7 +15,12 @@ const MaxLine = 4 << 20
 // line is skipped and counted; the next call goes on behind it.
 var ErrTooLong = errors.New("line is too long")
 
-const readSize = 32 << 10
+// The buffer is small while little comes at a time, since there can be a reader for
+// each of many clients, and grows with what a read brings.
+const (
+	firstBuffer = 4 << 10
+	readSize    = 32 << 10 // from here on only long lines let it grow
+)
 
 // Reader gives the lines of a journal that may still grow.
 type Reader struct {
@@ -25,6 +30,7 @@ type Reader struct {
 	// buf[start:scanned] has no newline, buf[scanned:end] was not looked at.
 	start, scanned, end int
 	line, offset        int64
+	last                int // how much the last read brought
 	// skipping is on within a line that is too long, of which skipped bytes were
 	// thrown away.
 	skipping bool
@@ -78,24 +84,33 @@ func (r *Reader) take(i int) ([]byte, error) {
 
 // fill reads once, or a few times when that gives neither bytes nor an error.
 func (r *Reader) fill() error {
-	if r.start == r.end && len(r.buf) > 1<<20 {
-		r.buf = nil // one long line is no reason to keep so much
+	if r.start == r.end {
 		r.start, r.scanned, r.end = 0, 0, 0
+		if len(r.buf) > 1<<20 || len(r.buf) > firstBuffer && r.last < firstBuffer/2 {
+			r.buf = nil // what once came is no reason to keep so much
+		}
 	}
-	if r.start > 0 && len(r.buf)-r.end < readSize {
+	room := readSize
+	if r.last < firstBuffer {
+		room = firstBuffer / 2
+	}
+	if r.start > 0 && len(r.buf)-r.end < room {
 		copy(r.buf, r.buf[r.start:r.end])
 		r.end -= r.start
 		r.scanned -= r.start
 		r.start = 0
 	}
-	if len(r.buf)-r.end < readSize {
-		grown := make([]byte, max(2*readSize, 2*len(r.buf)))
+	if len(r.buf)-r.end < room {
+		grown := make([]byte, max(2*room, 2*len(r.buf)))
 		copy(grown, r.buf[:r.end])
 		r.buf = grown
 	}
 	for range 100 {
 		n, err := r.src.Read(r.buf[r.end:])
 		r.end += n
+		if n > 0 {
+			r.last = n
+		}
 		switch {
 		case n > 0:
 			return nil // an error will come again

@@ -136,7 +136,7 @@ func (w *watch) look() bool {
 // rewatch points notify at the file, or at its directory while it is missing.
 // It says whether it had to move: what happened in between was not told.
 func (w *watch) rewatch() bool {
-	if w.notify == nil {
+	if w.notify == nil || w.stands() {
 		return false
 	}
 	target, info := resolve(w.path)
@@ -155,6 +155,19 @@ func (w *watch) rewatch() bool {
 	}
 	w.watched, w.watchedInfo = target, info
 	return true
+}
+
+// stands tells whether what is watched is still what should be. It is asked at each
+// poll, so it spares the walk along the path.
+func (w *watch) stands() bool {
+	if w.watchedInfo == nil {
+		return false
+	}
+	info, err := os.Stat(w.path)
+	if err != nil {
+		info, err = os.Stat(filepath.Dir(w.path))
+	}
+	return err == nil && os.SameFile(info, w.watchedInfo)
 }
 
 func resolve(path string) (string, os.FileInfo) {

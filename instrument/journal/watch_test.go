@@ -109,22 +109,25 @@ var watchCases = map[string]struct {
 
 func TestWatch(t *testing.T) {
 	for name, c := range watchCases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			c.before(t, dir)
-			path := filepath.Join(dir, c.path)
-			wake := Watch(t.Context(), path)
-			awaken(t, wake) // the first comes without a change
-			drain(wake)
-			c.change(t, dir)
-			awaken(t, wake)
-			drain(wake)
-			// Whatever happened, the file that is there now is followed on.
-			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
-			write(t, path, "more\n")
-			awaken(t, wake)
-		})
+		for age, wait := range map[string]time.Duration{"young": 0, "grown": youngFor + 100*time.Millisecond} {
+			t.Run(name+"/"+age, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				c.before(t, dir)
+				path := filepath.Join(dir, c.path)
+				wake := Watch(t.Context(), path)
+				awaken(t, wake) // the first comes without a change
+				time.Sleep(wait)
+				drain(wake)
+				c.change(t, dir)
+				awaken(t, wake)
+				drain(wake)
+				// Whatever happened, the file that is there now is followed on.
+				require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+				write(t, path, "more\n")
+				awaken(t, wake)
+			})
+		}
 	}
 }
 

@@ -3,9 +3,12 @@ package telemetry
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -185,8 +188,19 @@ func TestAttrs(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"event":"span_end","span_id":"a","tokens":1,"attrs":{"a":[1,"\"}"]},"ts":1}`))
 	f.Add([]byte(`{"event":"phase","name":"x","n":-1e5 , "m" : true}`))
+	f.Add([]byte("{\"event\":\"log\",\"message\":\"\\ud83d\\ude00 \u00fc \xff\",\"a\":[{},[],null,-0.5E+3,\"\\u00e\"]}"))
+	f.Add([]byte(`{"a":01,"b":1.,"c":+1,"d":.5,"e":tru}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		e, err := Decode(line)
+		trimmed := bytes.TrimSpace(line)
+		valid := len(trimmed) > 0 && trimmed[0] == '{' && utf8.Valid(trimmed) && json.Valid(trimmed)
+		if scanned := (members{b: trimmed}); true {
+			for scanned.next() {
+			}
+			if len(trimmed) <= 2*MaxLine && scanned.valid != valid {
+				t.Fatalf("valid %v, not %v: %q", scanned.valid, valid, trimmed)
+			}
+		}
 		if err != nil {
 			return
 		}
@@ -212,6 +226,31 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("stamped: %q", e.Raw)
 		}
 	})
+}
+
+// Numbers are those that strconv reads, and objects merge as encoding/json writes a map.
+func TestShortWays(t *testing.T) {
+	for _, text := range []string{"0", "-0", "7", "1712534415.001", "0.1", "0.25", "123456789012345.6", "9007199254740993", "9007199254740992", "1.7976931348623157", "0.0000000000000001", "12345678901234567890", "1e3", "-1.5", "0.30000000000000004"} {
+		want, err := strconv.ParseFloat(text, 64)
+		require.NoError(t, err)
+		assert.Equal(t, F(want), number([]byte(text)), text)
+	}
+	for _, c := range [][2]string{
+		{`{"b":1,"a":"x"}`, `{"b":[2, 3],"c":null}`}, {`{"a":{"z":1}}`, `{"a":2}`}, {`{}`, `{"a":"<&>"}`}, {`{"a":1}`, `{}`},
+		{`{"\u0061":1}`, `{"a":2}`}, {`{ "a" : 1 }`, `{"b":"two words"}`}, {`{"ab":1,"a":2}`, `{"a b":3}`}, {`{"a":1,"a":2}`, `{"é":1}`},
+	} {
+		var a, b map[string]json.RawMessage
+		require.NoError(t, json.Unmarshal([]byte(c[0]), &a))
+		require.NoError(t, json.Unmarshal([]byte(c[1]), &b))
+		maps.Copy(a, b)
+		want, err := json.Marshal(a)
+		require.NoError(t, err)
+		got, ok := MergeObjects([]byte(c[0]), []byte(c[1]))
+		assert.True(t, ok)
+		assert.Equal(t, string(want), string(got))
+	}
+	_, ok := MergeObjects([]byte(`{"a":1}`), []byte(`[]`))
+	assert.False(t, ok)
 }
 
 func BenchmarkDecode(b *testing.B) {

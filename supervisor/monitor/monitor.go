@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -42,17 +43,30 @@ func (m *monitor) run() int {
 		m.home = syscall.Getpgrp()
 	}
 
-	// Signals that Go handles return to their default in COMMAND, ignored ones stay
-	// ignored. So what must be ignored there is ignored now, and the rest only when
-	// COMMAND runs: whoever ends the monitor before that has ended a command that
-	// never began. To catch each of them until then takes several times as long.
+	// Caught signals return to their default in COMMAND, ignored ones stay
+	// ignored. So what must be ignored there is ignored now, the rest is caught
+	// until COMMAND runs and ignored only afterwards.
 	changed := make(chan os.Signal, 1)
 	signal.Notify(changed, syscall.SIGCHLD)
 	if len(l.Ignored) > 0 { // no argument would mean every signal
 		signal.Ignore(osSignals(l.Ignored)...)
 	}
+	strays := make(chan os.Signal, 1)
 	deaf := []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
 		syscall.SIGALRM, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGPIPE}
+	for _, sig := range deaf {
+		if !slices.Contains(l.Ignored, sig.(syscall.Signal)) {
+			signal.Notify(strays, sig)
+		}
+	}
+	// All threads that it will need are made before COMMAND runs: where there may be no
+	// more of them, nothing has begun yet.
+	requests, ready := make(chan request), make(chan struct{})
+	go func() {
+		close(ready)
+		m.listen(requests)
+	}()
+	<-ready
 	err = m.start(l)
 	signal.Ignore(deaf...)
 	if err != nil {
@@ -64,8 +78,6 @@ func (m *monitor) run() int {
 	m.detach()
 	m.tell(Started, m.pid, 0)
 
-	requests := make(chan request)
-	go m.listen(requests)
 	for {
 		m.observe()
 		select {

@@ -16,8 +16,12 @@ import (
 // more after it was decompressed: the limit that the OTLP specification names.
 const MaxBody = 64 << 20
 
-// bodyPatience is how long a client may take to send its body.
-const bodyPatience = 30 * time.Second
+// bodyPatience is how long a client may take to send its body, bodySilence how long
+// it may send nothing of it: it has one of few places all the while.
+const (
+	bodyPatience = 30 * time.Second
+	bodySilence  = 5 * time.Second
+)
 
 const (
 	protobufType = "application/x-protobuf"
@@ -48,7 +52,7 @@ func mediaType(r *http.Request) (isJSON bool, err error) {
 
 // readBody gives the body as it came and decompressed, which are the same where
 // it was not compressed. Neither is larger than limit.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) (raw, body []byte, err error) {
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, silence time.Duration) (raw, body []byte, err error) {
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
 	if encoding != "" && encoding != "identity" && encoding != "gzip" && encoding != "x-gzip" {
 		return nil, nil, &fault{http.StatusUnsupportedMediaType,
@@ -57,9 +61,8 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) (raw, body []
 	if r.ContentLength > limit {
 		return nil, nil, tooLarge(limit)
 	}
-	// Not every ResponseWriter has deadlines; the server's has.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
-	if raw, err = readAll(r.Body, limit, max(0, r.ContentLength)); err != nil {
+	from := &prompt{Reader: r.Body, control: http.NewResponseController(w), silence: silence, until: time.Now().Add(bodyPatience)}
+	if raw, err = readAll(from, limit, max(0, r.ContentLength)); err != nil {
 		return nil, nil, err
 	}
 	if !strings.HasSuffix(encoding, "gzip") {
@@ -67,6 +70,23 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) (raw, body []
 	}
 	body, err = gunzip(raw, limit)
 	return raw, body, err
+}
+
+// prompt is a body whose client must go on sending.
+type prompt struct {
+	io.Reader
+	control *http.ResponseController
+	silence time.Duration
+	until   time.Time
+}
+
+func (p *prompt) Read(b []byte) (int, error) {
+	due := time.Now().Add(p.silence)
+	if due.After(p.until) {
+		due = p.until
+	}
+	_ = p.control.SetReadDeadline(due) // not every ResponseWriter has deadlines; the server's has
+	return p.Reader.Read(b)
 }
 
 func gunzip(raw []byte, limit int64) ([]byte, error) {

@@ -1,10 +1,17 @@
 package otlp
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -153,4 +160,35 @@ func TestHostileBodies(t *testing.T) {
 	}
 	runtime.ReadMemStats(&after)
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(512<<20))
+}
+
+// Clients that stop in the middle of a body keep their place for a moment only, and
+// the others lose nothing.
+func TestSlowBodies(t *testing.T) {
+	r, j := newReceiver()
+	r.silence = 200 * time.Millisecond
+	server := httptest.NewServer(r)
+	defer server.Close()
+	var slow sync.WaitGroup
+	for range 2 * maxAtOnce {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(conn, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\nhalf", protobufType)
+		require.NoError(t, err)
+		slow.Go(func() {
+			defer conn.Close()
+			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if assert.NoError(t, err) {
+				assert.Equal(t, 400, answer.StatusCode)
+			}
+		})
+	}
+	body := encode(t, tracesData(sp(1, 0, "work", 1, 2)))
+	resp, err := http.Post(server.URL+"/v1/traces", protobufType, bytes.NewReader(body))
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, 200, resp.StatusCode)
+	slow.Wait()
+	assert.Len(t, j.all(), 2)
+	assert.Len(t, j.faults, 2*maxAtOnce)
 }

@@ -32,6 +32,7 @@ type Receiver struct {
 	places chan struct{}
 	// patience is how long a request waits for a place.
 	patience time.Duration
+	silence  time.Duration // bodySilence but in tests
 
 	mu  sync.Mutex // also keeps the events of a batch together
 	mem memory
@@ -50,7 +51,7 @@ const maxWait = 2 * time.Second
 // record itself. What arrives is forwarded to tee unless that is nil.
 func New(record func(telemetry.Event) error, tee *Tee) *Receiver {
 	return &Receiver{
-		record: record, tee: tee, limit: MaxBody, places: make(chan struct{}, maxAtOnce), patience: maxWait, mem: newMemory(),
+		record: record, tee: tee, limit: MaxBody, places: make(chan struct{}, maxAtOnce), patience: maxWait, silence: bodySilence, mem: newMemory(),
 	}
 }
 
@@ -78,7 +79,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case <-req.Context().Done():
 		return
 	}
-	raw, body, err := readBody(w, req, r.limit)
+	raw, body, err := readBody(w, req, r.limit, r.silence)
 	if err != nil {
 		r.fail(w, req, isJSON, err)
 		return
