@@ -13,9 +13,13 @@ import (
 	"github.com/obsrun/obsrun/instrument/run"
 )
 
-// gather is how long lines are collected after some were sent, so that a flood of
-// events does not wake every client for each of them.
-const gather = 10 * time.Millisecond
+// gather is how long lines are collected after many were sent at once, so that a
+// flood of events does not wake every client for each of them. Up to few of them
+// there is no flood, and who listens is told at once.
+const (
+	gather = 10 * time.Millisecond
+	few    = 4
+)
 
 // serveEvents sends the journal's lines, from the file: what a client was shown
 // is in it, and a client that is behind costs nothing but its place in it. The
@@ -49,35 +53,51 @@ func (v *view) serveEvents(w http.ResponseWriter, r *http.Request) {
 
 // follow sends lines until the run's last, or the client is gone.
 func (v *view) follow(ctx context.Context, lines *lines) error {
-	beat := time.Now().Add(heartbeat)
 	for {
-		due, cancel := context.WithDeadline(ctx, beat)
-		reached, last, err := v.feed.Wait(due, lines.reader.Line())
-		cancel()
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if ended, err := v.followFor(ctx, heartbeat, lines); ended || err != nil {
+			return err
 		}
-		if err == nil {
-			if err := lines.send(ctx, reached); err != nil {
-				return err
-			}
-			if last {
-				return lines.stream.end()
-			}
-		}
-		if !time.Now().Before(beat) {
-			beat = time.Now().Add(heartbeat)
-			if err := lines.stream.comment("obsrun is here"); err != nil {
-				return err
-			}
+		if err := lines.stream.comment("obsrun is here"); err != nil {
+			return err
 		}
 		if err := lines.stream.flush(); err != nil {
 			return err
 		}
+	}
+}
+
+// followFor is follow for some time, and tells whether the last line was sent.
+func (v *view) followFor(ctx context.Context, period time.Duration, lines *lines) (ended bool, err error) {
+	due, cancel := context.WithTimeout(ctx, period)
+	defer cancel()
+	for {
+		sent := lines.reader.Line()
+		reached, last, err := v.feed.Wait(due, sent)
+		switch {
+		case ctx.Err() != nil:
+			return false, ctx.Err()
+		case err != nil:
+			return false, nil // the time is up
+		}
+		if err := lines.send(ctx, reached); err != nil {
+			return false, err
+		}
+		if last {
+			return true, lines.stream.end()
+		}
+		if err := lines.stream.flush(); err != nil {
+			return false, err
+		}
+		if reached-sent <= few {
+			if due.Err() != nil {
+				return false, ctx.Err()
+			}
+			continue
+		}
 		select {
 		case <-time.After(gather):
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-due.Done():
+			return false, ctx.Err()
 		}
 	}
 }

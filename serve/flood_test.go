@@ -240,3 +240,22 @@ func TestConnectionFlood(t *testing.T) {
 	assert.Less(t, longest(), 5*time.Second)
 	leftNothing(t, before)
 }
+
+// Clients of HTTP/1.0 get whole answers that end with the connection, streams too,
+// and several requests that are sent at once are answered in their order.
+func TestOldClients(t *testing.T) {
+	rec, dir := record(t)
+	tell(t, rec, start("a"))
+	finish(t, rec)
+	s := open(t, config(rec, dir))
+	for path, want := range map[string]string{"/state": `"id":"a"`, "/events": "event: end\n", "/telemetry.jsonl": `"span_id":"a"`} {
+		answer := rawly(t, s, "GET "+path+" HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer "+testToken+"\r\n\r\n")
+		assert.Contains(t, answer, "HTTP/1.0 200", path)
+		assert.Contains(t, answer, want, path)
+		assert.NotContains(t, answer, "Transfer-Encoding", path)
+	}
+	request := "GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + testToken + "\r\n%s\r\n"
+	answer := rawly(t, s, fmt.Sprintf(request, "/healthz", "")+fmt.Sprintf(request, "/nothing", "")+fmt.Sprintf(request, "/telemetry.jsonl", "Connection: close\r\n"))
+	order := []int{strings.Index(answer, "200 OK"), strings.Index(answer, "404 Not"), strings.LastIndex(answer, "200 OK")}
+	assert.IsIncreasing(t, order)
+}

@@ -16,6 +16,9 @@ type reply struct {
 	control  *http.ResponseController
 	patience time.Duration
 	begun    bool // the status is on its way
+	// lasting: a deadline that has passed between two writes does no harm.
+	lasting  bool
+	extended time.Time // when the deadline was set last, 0 while there is none
 }
 
 // pieceSize is how much one deadline is for, so that a slow client that does
@@ -54,19 +57,32 @@ func (w *reply) FlushError() error {
 	return w.control.Flush()
 }
 
-// extend and relax ignore that a writer has no deadlines: those of tests.
-func (w *reply) extend() { _ = w.control.SetWriteDeadline(time.Now().Add(w.patience)) }
+// extend and relax ignore that a writer has no deadlines: those of tests. A deadline
+// that was set just now is good for this write, too: it is a little longer than need be.
+func (w *reply) extend() {
+	now, spare := time.Now(), w.patience/16
+	if !w.extended.IsZero() && now.Sub(w.extended) < spare {
+		return
+	}
+	w.extended = now
+	_ = w.control.SetWriteDeadline(now.Add(w.patience + spare))
+}
 
-// relax takes the deadline away between writes: over HTTP/2 it would end a
-// stream on which nothing is to be sent.
-func (w *reply) relax() { _ = w.control.SetWriteDeadline(time.Time{}) }
+// relax takes the deadline away between writes, where it would end a stream on which
+// nothing is to be sent: over HTTP/2.
+func (w *reply) relax() {
+	if !w.lasting {
+		w.extended = time.Time{}
+		_ = w.control.SetWriteDeadline(time.Time{})
+	}
+}
 
 // handler puts the guard before the routes, and around both the deadlines and the
 // answer to a panic, which ends one request and nothing else.
 func (s *Server) handler(routes http.Handler) http.Handler {
 	guarded := s.guard.wrap(routes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		reply := &reply{ResponseWriter: w, control: http.NewResponseController(w), patience: s.patience}
+		reply := &reply{ResponseWriter: w, control: http.NewResponseController(w), patience: s.patience, lasting: r.ProtoMajor == 1}
 		defer func() {
 			// What is still buffered is sent, and what is left of the body read, after
 			// this, the body first. The server takes both deadlines back for the next

@@ -30,7 +30,7 @@ func beginStream(w http.ResponseWriter) (*stream, error) {
 	header.Set("Cache-Control", "no-cache, no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no") // a proxy must not collect it
 	w.WriteHeader(http.StatusOK)
-	s := &stream{w: bufio.NewWriterSize(w, 8<<10), control: http.NewResponseController(w)}
+	s := &stream{w: bufio.NewWriterSize(w, 4<<10), control: http.NewResponseController(w)}
 	return s, s.flush()
 }
 

@@ -15,9 +15,9 @@ const inlinedID = "inlined"
 // recording is the file that needs the emulator to be shown.
 const recording = "terminal.cast"
 
-// File is a file of the run's directory that goes into a snapshot, by the name that
-// the page asks for: "terminal.cast", "tool_calls.jsonl". What is no UTF-8 in it is
-// replaced.
+// File is what goes into a snapshot by the name that the page asks for: a file of the
+// run's directory, "terminal.cast" or "tool_calls.jsonl", or an answer of its server,
+// "last" or "samples". What is no UTF-8 in it is replaced.
 type File struct {
 	Name string
 	Text []byte

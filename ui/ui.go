@@ -1,7 +1,9 @@
 // Package ui is the dashboard: the page that a browser shows of one run. It
 // assembles index.html, style.css, vendor/d3.min.js and src/*.js into one HTML
-// document that needs no other request than its event stream and, for what its user
-// opens, the run's files and the terminal emulator (Emulator).
+// document that needs no other request than its event stream, the run before this one
+// ("last", a report.Last or null), what was used when ("samples", a run.Samples, for a
+// replay and at the run's end) and, for what its user opens, the run's files and the
+// terminal emulator (Emulator).
 //
 // Caveats first. The page does not fold events and knows no schema of them: it
 // takes the folded state and its changes as JSON from the relative URL "state"

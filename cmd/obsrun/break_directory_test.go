@@ -197,6 +197,9 @@ func TestRunDirectoryLeaves(t *testing.T) {
 		"all are moved":  func(h *heldRun, away string) error { return os.Rename(filepath.Dir(h.runDir), away) },
 		"removed":        func(h *heldRun, _ string) error { return os.RemoveAll(h.runDir) },
 		"all is removed": func(h *heldRun, _ string) error { return os.RemoveAll(h.dir) },
+		"no room for the summary": func(h *heldRun, _ string) error {
+			return os.MkdirAll(filepath.Join(run.SummaryPath(h.runDir), "below"), 0o700)
+		},
 		"replaced": func(h *heldRun, away string) error {
 			if err := os.Rename(h.runDir, away); err != nil {
 				return err

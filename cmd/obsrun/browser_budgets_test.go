@@ -123,7 +123,7 @@ func browseGrowth(t *testing.T, b *chromium) {
 		await(p, fmt.Sprintf("%[1]d done|%[1]d seen", agents), `probe.kpi("complete")`)
 		p.press("2", "1", kb.End)
 	}
-	held := func() (heap, listeners, nodes float64) {
+	held := func() (heap, listeners float64) {
 		_, err := chromedp.Call(p.ctx, heapprofiler.CollectGarbage, cdp.Empty{})
 		require.NoError(t, err)
 		metrics, err := chromedp.Call(p.ctx, performance.GetMetrics, cdp.Empty{})
@@ -134,24 +134,24 @@ func browseGrowth(t *testing.T, b *chromium) {
 				heap = m.Value / 1e6
 			case "JSEventListeners":
 				listeners = m.Value
-			case "Nodes":
-				nodes = m.Value
 			}
 		}
-		return heap, listeners, nodes
+		return heap, listeners
 	}
 	_, err := chromedp.Call(p.ctx, performance.Enable, performance.EnableParams{})
 	require.NoError(t, err)
 	play(8000)
-	heap, listeners, nodes := held()
+	heap, listeners := held()
+	elements := look[int](p, `document.querySelectorAll("#pane-timeline *").length`)
 	const more = 24_000
 	play(more)
-	after, heard, there := held()
+	after, heard := held()
+	there := look[int](p, `document.querySelectorAll("#pane-timeline *").length`)
 	slope := (after - heap) / (more / 10_000.)
-	t.Logf("heap %.1f to %.1f MB: %.2f MB for each ten thousand events; listeners %.0f to %.0f; nodes %.0f to %.0f", heap, after, slope, listeners, heard, nodes, there)
+	t.Logf("heap %.1f to %.1f MB: %.2f MB for each ten thousand events; listeners %.0f to %.0f; elements %d to %d", heap, after, slope, listeners, heard, elements, there)
 	assert.Less(t, slope, 1.0, "MB of heap for each ten thousand events")
 	assert.LessOrEqual(t, heard, listeners+2, "listeners")
-	assert.Less(t, there, nodes*1.2+200, "nodes")
+	assert.LessOrEqual(t, there, elements+200, "elements of the timeline")
 }
 
 // A list of thousands of runs comes at once, and what is typed into its search is

@@ -206,12 +206,13 @@ func (p *tab) wholeTicks() {
 	})()`))
 }
 
-// Between a telephone and a screen nothing is cut off either.
+// Between a telephone and a screen nothing is cut off either: 720 px are a screen whose
+// browser is zoomed to 200 %.
 func browseWidths(t *testing.T, b *chromium) {
 	s := playProfile(t, 200*time.Second)
 	p := b.open(t, s)
 	await(p, 10, `probe.rows().filter((r) => r.id && r.state === "running").length`)
-	for _, size := range [][2]int64{{320, 640}, {600, 900}, {761, 900}, {900, 700}, {1101, 700}, {1440, 900}, {2560, 1440}} {
+	for _, size := range [][2]int64{{320, 640}, {600, 900}, {720, 450}, {761, 900}, {900, 700}, {1101, 700}, {1440, 900}, {2560, 1440}} {
 		p.do(chromedp.EmulateViewport(size[0], size[1]))
 		await(p, size[0], `innerWidth`)
 		p.frames()
@@ -483,8 +484,10 @@ func browseManySpans(t *testing.T, b *chromium) {
 // The picture in README.md: the run of 35 agents on its way.
 func browsePicture(t *testing.T, b *chromium) {
 	s := playProfile(t, 200*time.Second)
+	s.after(slowerRun(t))
 	p := b.open(t, s)
 	await(p, 10, `probe.rows().filter((r) => r.id && r.state === "running").length`)
+	p.awaits(`probe.kpi("elapsed").endsWith("last run 5:18")`)
 	p.clickRow(agentID(agentsOf("application_analysis")[4]))
 	p.awaits(`document.querySelectorAll("#mix-names span").length > 0`)
 	p.frames()

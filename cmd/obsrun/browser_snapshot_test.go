@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,7 +12,7 @@ import (
 
 	"github.com/obsrun/obsrun/instrument/run"
 	"github.com/obsrun/obsrun/instrument/telemetry"
-	"github.com/obsrun/obsrun/ui"
+	"github.com/obsrun/obsrun/report/export"
 )
 
 // browseSnapshot opens a run from disk, with no server anywhere: the timeline, and
@@ -23,18 +22,22 @@ func browseSnapshot(t *testing.T, b *chromium) {
 	id := recordRun(t, logDir, "eigenda", time.Now().Add(-time.Hour), 50*time.Second, telemetry.StatusOK)
 	loaded, err := run.Load(filepath.Join(logDir, id))
 	require.NoError(t, err)
-	state, err := json.Marshal(loaded.State.Since(0, 0))
-	require.NoError(t, err)
-	html, err := ui.Snapshot(state)
-	require.NoError(t, err)
+	recordRun(t, logDir, "eigenda", time.Now().Add(-2*time.Hour), 20*time.Second, telemetry.StatusOK)
 	path := filepath.Join(t.TempDir(), "run.html")
-	require.NoError(t, os.WriteFile(path, html, 0o600))
+	file, err := os.Create(path)
+	require.NoError(t, err)
+	dir := filepath.Join(logDir, id)
+	require.NoError(t, export.HTML(file, export.Run{State: loaded.State, Dir: dir, Last: lastOf(dir, func(look func(*run.State)) { look(loaded.State) })}))
+	require.NoError(t, file.Close())
 
 	p := b.tabAt(t, "file://"+path)
 	require.NoError(t, chromedp.Do(p.ctx, chromedp.EmulateViewport(1440, 900), chromedp.Navigate("file://"+path)))
 	p.awaits(`document.querySelectorAll("#rows [data-span-id]").length === 2`)
 	assert.Equal(t, "Finished", look[string](p, `probe.word()`))
 	assert.Equal(t, "1.5 k|", look[string](p, `probe.kpi("tokens")`)[:6])
+	await(p, "1:02|last run 0:32", `probe.kpi("elapsed")`)
+	p.awaits(lastTable + `.includes("Total 1:02.0 +30.0 s")`)
+	assert.Zero(t, look[int](p, `document.querySelectorAll("a").length`), "there is nowhere to go to")
 	p.press("r")
 	p.awaits(`!document.getElementById("transport").hidden`)
 	p.press("t")

@@ -94,6 +94,7 @@ func TestBrowser(t *testing.T) {
 		{"agents", browseAgents},
 		{"replay", browseReplay},
 		{"graph", browseGraph},
+		{"blocks", browseBlocks},
 		{"table", browseTable},
 		{"interrupted", browseInterrupted},
 		{"evidence", browseEvidence},

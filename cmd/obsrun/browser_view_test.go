@@ -351,3 +351,28 @@ func browseTable(t *testing.T, b *chromium) {
 	p.click(`document.querySelectorAll("#pane-table tbody button")[2]`)
 	p.awaits(`document.getElementById("tab-timeline").getAttribute("aria-selected") === "true" && probe.selected().startsWith("s:")`)
 }
+
+// What an agent wrote and thought stands in a lane below it, and a call that failed
+// looks it.
+func browseBlocks(t *testing.T, b *chromium) {
+	s := newStage(t, 20*time.Second)
+	agent := startedSpan("core")
+	agent.Attrs = telemetry.Attrs(map[string]any{"agent_id": "A-2"})
+	s.tellAt(time.Second, agent)
+	s.writeLog(s.ownLog())
+	p := b.open(t, s)
+	p.tabTo("text") // reads the log
+	p.awaits(`document.querySelectorAll("#pane-text tbody tr").length === 2`)
+	p.tabTo("timeline")
+	p.clickRow("core")
+	p.press(kb.ArrowRight)
+	p.awaits(`[...document.querySelectorAll("#rows .lanes .label")].map((l) => l.textContent).join() === "Edit,Text and thoughts"`)
+	p.awaits(`document.querySelectorAll("#rows .calls .thinking").length === 1 && document.querySelectorAll('#rows .calls [class$=" error"]').length === 1`)
+	p.awaits(`document.querySelector("#rows .lanes .nm i").textContent === "1 failed"`)
+	look[any](p, `(() => {
+		const mark = document.querySelector("#rows .calls .thinking"), box = probe.box(mark);
+		mark.closest(".lane").dispatchEvent(new PointerEvent("pointermove", {bubbles: true, pointerType: "mouse", clientX: box.left + 1, clientY: (box.top + box.bottom) / 2}));
+		return null;
+	})()`)
+	p.awaits(`/^Thinking, 0:05/i.test(document.querySelector(".tip").textContent) && document.querySelector(".tip").textContent.includes("characters")`)
+}

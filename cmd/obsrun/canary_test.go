@@ -15,6 +15,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -148,10 +149,20 @@ func TestCanary(t *testing.T) {
 	} {
 		env = append(env, name+"="+value+canary)
 	}
+	for _, setting := range env {
+		name, value, _ := strings.Cut(setting, "=")
+		t.Setenv(name, value)
+	}
+	t.Chdir(home)
 	said := 0
 	say := func(args ...string) {
 		t.Helper()
-		stdout, stderr, _ := obsrunWith(t, home, env, args...)
+		var stdout, stderr string
+		if args[0] != "doctor" && slices.Contains(args, "--") {
+			stdout, stderr, _ = obsrun(t, home, args...)
+		} else {
+			stdout, stderr = inProcess(t, args...)
+		}
 		said++
 		assert.NotContains(t, stdout+stderr, "panic", "%q", args)
 		require.NoError(t, os.WriteFile(filepath.Join(out, fmt.Sprintf("%s-%d", strings.Trim(args[0], "-"), said)), []byte(stdout+"\n"+stderr), 0o600))
@@ -166,7 +177,7 @@ func TestCanary(t *testing.T) {
 	run := append([]string{"-c", `umask 0; exec obsrun "$@"`, "sh", "--log-dir", "logs", "--record", "--gateway", "openai,anthropic", "--gateway-upstream", "openai=" + withUser(provider.URL) + "/v1",
 		"--gateway-upstream", "anthropic=" + withUser(provider.URL), "--source-commit", "1", "--source-repo", "https://user:" + canary + "@host.example/repo", "--", "python3", program, served}, secrets...)
 	cmd := osexec.CommandContext(t.Context(), "sh", run...)
-	cmd.Dir, cmd.Env = home, append(append(os.Environ(), detach+"=1"), env...)
+	cmd.Dir, cmd.Env = home, append(os.Environ(), detach+"=1")
 	text, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", text)
 	require.NoError(t, os.WriteFile(filepath.Join(out, "run"), text, 0o600))
@@ -176,7 +187,7 @@ func TestCanary(t *testing.T) {
 	// Runs that fail, with the work tree's remote as what they are about.
 	say(append([]string{"--gateway", "openai", "--gateway-upstream", "http://" + canary + ":" + canary + "@127.0.0.1:1", "--", "false"}, secrets...)...)
 	say("--otlp-export", withUser(collector.URL), "--otlp-export-headers", "x-team="+canary, "--", "sh", "-c", "TOKEN="+canary+" true; curl -u a:"+canary+" x; mysql -p"+canary)
-	obsrunWith(t, home, env, "--", "OPENAI_API_KEY="+canary, "./analyze") // it tells who called it what was not found, as a shell does
+	obsrun(t, home, "--", "OPENAI_API_KEY="+canary, "./analyze") // it tells who called it what was not found, as a shell does
 	say("--no-such-flag", "--", "x")
 
 	for _, format := range []string{"text", "json", "markdown", "html"} {

@@ -77,3 +77,17 @@ func TestExportToCollector(t *testing.T) {
 		}
 	}
 }
+
+// asciinema plays what was recorded of a terminal.
+func TestAsciinemaReadsTheRecording(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	stdout, stderr, status := obsrun(t, dir, "--record", "--", "sh", "-c", `printf 'one\n\033[31mrot\033[0m \303\251\n'; sleep 0.05; printf '\007last'`)
+	require.Zero(t, status, stderr)
+	_, stderr, status = obsrun(t, dir, "export", "--format", "asciicast", "-o", "it.cast")
+	require.Zero(t, status, stderr)
+	// It wants a terminal, which obsrun gives it.
+	out, stderr, status := obsrunWith(t, dir, []string{"HOME=" + dir, "LC_ALL=C.UTF-8"}, "--log-dir", "played", "--listen", "off", "--", "asciinema", "cat", "it.cast")
+	require.Zero(t, status, stderr)
+	require.Equal(t, stdout, strings.ReplaceAll(out, "\r\n", "\n"))
+}

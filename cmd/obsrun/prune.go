@@ -106,7 +106,11 @@ func (p pruning) prune(w world) error {
 	if p.dryRun {
 		verb = "would remove"
 	}
-	say(w.stderr, "%s %d of %d runs below %s", verb, removed, len(found), p.logDir)
+	noun := "runs"
+	if len(found) == 1 {
+		noun = "run"
+	}
+	say(w.stderr, "%s %d of %d %s below %s", verb, removed, len(found), noun, p.logDir)
 	return errors.Join(faults...)
 }
 

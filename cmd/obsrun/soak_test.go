@@ -209,9 +209,10 @@ func eventually(t *testing.T, what string, done func() bool) {
 
 // TestSoak plays a long run with many dashboards: its memory grows with its spans
 // and with nothing else, an event is with every client soon, all the while, and
-// nothing is left at the end. Without -soak it is a short one.
+// nothing is left at the end. Without -soak it is a short one, whose bounds are wide:
+// the machine may have other work, and the race detector slows it down.
 func TestSoak(t *testing.T) {
-	play := soak{agents: 100, events: 20_000, dashboards: 50, lasts: 2 * time.Second, seems: 2 * time.Minute, p99: 3 * time.Second}
+	play := soak{agents: 100, events: 10_000, dashboards: 50, lasts: 2 * time.Second, seems: 2 * time.Minute, p99: 5 * time.Second}
 	if *wholeSoak {
 		play = soak{agents: 100, events: 2_000_000, dashboards: 50, lasts: 150 * time.Second, seems: time.Hour, p99: 500 * time.Millisecond}
 	}

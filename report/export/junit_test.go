@@ -3,6 +3,7 @@ package export
 import (
 	"encoding/json"
 	"encoding/xml"
+	osexec "os/exec"
 	"regexp"
 	"strconv"
 	"testing"
@@ -120,4 +121,19 @@ print(json.dumps([len(suite.findall("testcase")), len(list(suite.iter("failure")
 	}
 	assert.Equal(t, "0.000", junitTime(0))
 	assert.Equal(t, strconv.Itoa(312)+".500", junitTime(312500))
+}
+
+// libxml2 finds the elements and attributes where readers of the format look for them.
+func TestXMLLintReadsJUnit(t *testing.T) {
+	harmful, _ := hostile(t)
+	runs := []Run{harmful, folded(t, `{"event":"log","message":"x","ts":1000,"source":"obsrun","recv_ms":0}`)}
+	for _, name := range []string{"troubled", "eigenda-planned", "killed", "not-started", "empty", "request-lines"} {
+		runs = append(runs, recorded(t, name))
+	}
+	args := []string{"--noout", "--nonet", "--schema", "../../testdata/export/junit.xsd"}
+	for _, r := range runs {
+		args = append(args, writtenFile(t, "junit", r))
+	}
+	output(t, append([]string{"xmllint"}, args...)...)
+	assert.Error(t, osexec.Command("xmllint", "--noout", "--schema", args[3], "../../testdata/export/junit.xsd").Run(), "the schema refuses what is none")
 }

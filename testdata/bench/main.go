@@ -15,11 +15,15 @@ var rows = []row{
 	terminal,
 	keys,
 	socket,
+	otlp,
 	paced,
 	flat,
 	documents,
 	comparison,
 	list,
+	quiet,
+	processes,
+	gateway,
 }
 
 func main() {

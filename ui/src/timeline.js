@@ -93,6 +93,7 @@ export class Timeline {
       redraw();
     }, { passive: true });
     addEventListener("scroll", redraw, { passive: true });
+    new ResizeObserver(() => redraw()).observe(this.scroll); // what stands above or below it came or went
     for (const kind of ["wheel", "touchmove"]) {
       this.scroll.addEventListener(kind, (event) => {
         const zooms = event.ctrlKey || event.metaKey || event.shiftKey; // the lens lets go where it does something

@@ -47,7 +47,11 @@ func main() {
 
 func library(name string) (publish func(string), handler http.Handler) {
 	if name == "tmaxmax" {
-		server := new(tmaxmax.Server)
+		server := &tmaxmax.Server{OnSession: func(w http.ResponseWriter, _ *http.Request) ([]string, bool) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_ = http.NewResponseController(w).Flush() // or a client does not know that it is connected
+			return []string{tmaxmax.DefaultTopic}, true
+		}}
 		return func(data string) {
 			message := new(tmaxmax.Message)
 			message.AppendData(data)
@@ -59,4 +63,3 @@ func library(name string) (publish func(string), handler http.Handler) {
 	server.CreateStream("events")
 	return func(data string) { server.Publish("events", &r3labs.Event{Data: []byte(data)}) }, server
 }
-
