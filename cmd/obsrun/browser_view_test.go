@@ -260,7 +260,8 @@ func browseAgents(t *testing.T, b *chromium) {
 	const cards = `[...document.querySelectorAll("#agents .agent-card")].map((c) => [...c.querySelectorAll(".label, .kind, .state, .facts b")].map((n) => n.textContent).join("|")).join("; ")`
 	short, long := "short|library-analysis, One|Done|0:10.0|900|–|90|0:30.0", "long|library-analysis, One|Failed|0:40.0|4.0 k|–|100|0:00.0"
 	await(p, short+"; "+long, cards)
-	for order, want := range map[string]string{"tokens": long + "; " + short, "slack": short + "; " + long, "name": long + "; " + short, "elapsed": long + "; " + short} {
+	for _, c := range [][2]string{{"slack", short + "; " + long}, {"tokens", long + "; " + short}, {"name", long + "; " + short}, {"elapsed", long + "; " + short}} {
+		order, want := c[0], c[1]
 		look[any](p, fmt.Sprintf(`(() => { const s = document.getElementById("agents-order"); s.value = %q; s.dispatchEvent(new Event("change")); return null; })()`, order))
 		await(p, want, cards)
 	}
