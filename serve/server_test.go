@@ -37,7 +37,7 @@ func TestListenRefuses(t *testing.T) {
 		"has no token":         func(c *Config) { c.Token = "" },
 		"needed together":      func(c *Config) { c.TLSCert = "cert.pem" },
 		"load TLS certificate": func(c *Config) { c.TLSCert, c.TLSKey = "/nothing/cert.pem", "/nothing/key.pem" },
-		"--insecure": func(c *Config) { c.Listen = "0.0.0.0:0" },
+		"--insecure":           func(c *Config) { c.Listen = "0.0.0.0:0" },
 	} {
 		cfg := config(rec, dir)
 		change(&cfg)

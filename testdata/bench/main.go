@@ -23,7 +23,6 @@ var rows = []row{
 	list,
 	quiet,
 	processes,
-	gateway,
 }
 
 func main() {
