@@ -25,8 +25,7 @@ type Library struct {
 	// a feed of its state; close ends the feed. It is called from one goroutine at
 	// a time for each id.
 	Open func(id string) (dir string, feed *run.Feed, close func(), err error)
-	// Last gives what GET /last answers for the run in dir, as in Config. It may be
-	// nil, too.
+	// Last gives the run before the one in dir, as in Config. It may be nil, too.
 	Last func(dir string, feed *run.Feed) func() (any, error)
 	// RunPage is the dashboard of a run: ui.Page. Config.Page is that of the list.
 	RunPage func() (html []byte, csp string, err error)

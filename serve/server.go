@@ -25,7 +25,7 @@ type Config struct {
 	Feed *run.Feed
 	// Page gives the dashboard and the Content-Security-Policy it needs: ui.Page.
 	Page func() (html []byte, csp string, err error)
-	// Last gives what GET /last answers, as JSON: the run before this one, null where
+	// Last gives the run before this one, as the stream of /state tells it: nil where
 	// there is none. Nil is a server that knows of none.
 	Last func() (any, error)
 	// Library has the server show all runs of a directory in place of one; then Dir,

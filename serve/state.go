@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -47,15 +48,31 @@ func (v *view) streamState(w http.ResponseWriter, r *http.Request) {
 }
 
 // sendDeltas sends what came after line from until the run's end, and tells
-// whether that was reached. The error is one of encoding; a client that is gone,
-// or takes nothing, is none.
+// whether that was reached. Between them, as soon as it is known, and once more at
+// the end, stands an event with the run before this one. The error is one of
+// encoding; a client that is gone, or takes nothing, is none.
 func (v *view) sendDeltas(ctx context.Context, stream *stream, from int64) (ended bool, err error) {
+	last := make(chan []byte, 1)
+	go func() { last <- v.lastRun() }() // the runs beside it may be many
 	frame, err := v.first(from)
 	for {
 		if err != nil {
 			return false, err
 		}
-		if stream.message(frame.rev, frame.json) != nil || stream.flush() != nil {
+		_ = stream.message(frame.rev, frame.json)
+		var before []byte
+		if frame.end {
+			before = v.lastRun()
+		} else {
+			select {
+			case before = <-last:
+			default:
+			}
+		}
+		if before != nil {
+			_ = stream.event("last", before)
+		}
+		if stream.flush() != nil {
 			return false, nil
 		}
 		if frame.end {
@@ -65,6 +82,24 @@ func (v *view) sendDeltas(ctx context.Context, stream *stream, from int64) (ende
 			return false, nil
 		}
 	}
+}
+
+// lastRun is the run before this one as JSON, nil where there is none. One that can
+// not be read is no reason to say less of this one.
+func (v *view) lastRun() []byte {
+	if v.last == nil {
+		return nil
+	}
+	last, err := v.last()
+	if last == nil || err != nil {
+		return nil
+	}
+	text, err := json.Marshal(last)
+	if err != nil {
+		v.unencodable(err)
+		return nil
+	}
+	return text
 }
 
 func (v *view) first(from int64) (*frame, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -66,13 +67,11 @@ func TestStateStreamOfEndedRun(t *testing.T) {
 	}
 }
 
-// What a replay and the comparison with the last run need is asked for when it is
-// needed.
-func TestSamplesAndLast(t *testing.T) {
+// What a replay needs is asked for when it is needed.
+func TestSamples(t *testing.T) {
 	rec, dir := record(t)
 	cfg := config(rec, dir)
 	s := open(t, cfg)
-	assert.Equal(t, "null", body(t, ask(t, s, "GET", "/last")), "a server that knows of none")
 	tell(t, rec, start("a"))
 	tell(t, rec, update("a", 7))
 	settle(t, rec)
@@ -81,12 +80,45 @@ func TestSamplesAndLast(t *testing.T) {
 	require.Len(t, samples.Agents["a"], 1)
 	assert.EqualValues(t, 7, samples.Agents["a"][0][1])
 
-	cfg.Last = func() (any, error) { return map[string]any{"run_id": "before"}, nil }
-	assert.JSONEq(t, `{"run_id":"before"}`, body(t, ask(t, open(t, cfg), "GET", "/last")))
-	cfg.Last = func() (any, error) { return nil, errors.New("list runs: no such directory") }
-	refused := ask(t, open(t, cfg), "GET", "/last")
-	assert.Equal(t, http.StatusNotFound, refused.StatusCode)
-	assert.Equal(t, "list runs: no such directory.", strings.TrimSpace(body(t, refused)))
+}
+
+// The run before this one is told in the stream of the state: once, as soon as it is
+// known, and again at the end.
+func TestStateStreamTellsOfTheRunBefore(t *testing.T) {
+	rec, dir := record(t)
+	cfg := config(rec, dir)
+	asked := 0
+	cfg.Last = func() (any, error) { asked++; return map[string]any{"run_id": "before", "asked": asked}, nil }
+	s := open(t, cfg)
+	stream := openStream(t, s, "/state")
+	said := func() (events []message) {
+		for {
+			m, err := stream.next()
+			require.NoError(t, err)
+			if m.event != "" {
+				events = append(events, m)
+			}
+			if m.event == "last" || m.event == "end" {
+				return events
+			}
+		}
+	}
+	tell(t, rec, start("a"))
+	assert.Equal(t, []message{{event: "last", data: `{"asked":1,"run_id":"before"}`}}, said())
+	finish(t, rec)
+	assert.Equal(t, []message{{event: "last", data: `{"asked":2,"run_id":"before"}`}}, said())
+	assert.Equal(t, []message{{event: "end", data: "{}"}}, said())
+
+	for name, none := range map[string]func() (any, error){
+		"none":          func() (any, error) { return nil, nil },
+		"not readable":  func() (any, error) { return nil, errors.New("no such directory") },
+		"not encodable": func() (any, error) { return math.NaN(), nil },
+	} {
+		cfg.Last = none
+		for _, m := range openStream(t, open(t, cfg), "/state").all(t) {
+			assert.NotEqual(t, "last", m.event, name)
+		}
+	}
 }
 
 // play records a run of many spans with retries, late tokens, phases, stalls and

@@ -55,9 +55,18 @@ func (s *stream) comment(text string) error {
 	return err
 }
 
-// end sends the last event. It has data because browsers drop events without.
+// event sends one of another sort than messages, without an id. Its data is one
+// line, and not empty: browsers drop events without.
+func (s *stream) event(sort string, data []byte) error {
+	_, _ = s.w.WriteString("event: " + sort + "\ndata: ")
+	_, _ = s.w.Write(data)
+	_, err := s.w.WriteString("\n\n")
+	return err
+}
+
+// end sends the event that comes after all others.
 func (s *stream) end() error {
-	_, _ = s.w.WriteString("event: end\ndata: {}\n\n")
+	_ = s.event("end", []byte("{}"))
 	return s.flush()
 }
 

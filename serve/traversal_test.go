@@ -112,7 +112,7 @@ func TestTraversal(t *testing.T) {
 func TestEveryRouteIsGuarded(t *testing.T) {
 	rec, dir := record(t)
 	finish(t, rec)
-	single := []string{"/", "/events", "/state", "/samples", "/last", "/files", "/terminal.js", "/telemetry.jsonl", "/run_summary.json", "/terminal.cast", "/tool_calls.jsonl", "/v1/traces", "/nothing"}
+	single := []string{"/", "/events", "/state", "/samples", "/files", "/terminal.js", "/telemetry.jsonl", "/run_summary.json", "/terminal.cast", "/tool_calls.jsonl", "/v1/traces", "/nothing"}
 	several := []string{"/", "/runs", "/compare?a=one&b=one", "/runs/one", "/nothing"}
 	for _, path := range single {
 		several = append(several, "/runs/one"+path)

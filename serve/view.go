@@ -44,7 +44,6 @@ func (v *view) routes(further []Route) http.Handler {
 	read(router, "/events", v.serveEvents)
 	read(router, "/state", v.serveState)
 	read(router, "/samples", v.serveSamples)
-	read(router, "/last", v.serveLast)
 	read(router, emulatorPath, v.serveEmulator)
 	read(router, filesPath, v.listFiles)
 	for _, file := range files {
@@ -95,17 +94,6 @@ func (v *view) serveSamples(w http.ResponseWriter, _ *http.Request) {
 		var samples run.Samples
 		v.feed.View(func(state *run.State) { samples = state.Samples() })
 		return samples, nil
-	})
-}
-
-// serveLast tells of the run before this one.
-func (v *view) serveLast(w http.ResponseWriter, _ *http.Request) {
-	defer v.audience.ask()()
-	answerJSON(w, func() (any, error) {
-		if v.last == nil {
-			return nil, nil
-		}
-		return v.last()
 	})
 }
 

@@ -72,7 +72,6 @@ func TestPlantedInLogDirectory(t *testing.T) {
 	t.Parallel()
 	type planted struct {
 		plant func(logs, other string) error
-		stays bool // what stands at latest does
 	}
 	link := func(name, to string) planted {
 		return planted{plant: func(logs, other string) error {

@@ -5,6 +5,7 @@
 // a file of the run gets it from the document, or is told that there is none.
 export function inlined(element) {
   if (!element) return undefined;
+  const last = document.querySelector('script[data-file="last"]');
   const files = new Map();
   for (const node of document.querySelectorAll("script[data-file]")) files.set(node.dataset.file, new Blob([JSON.parse(node.textContent)]));
   globalThis.fetch = async (name) => {
@@ -18,6 +19,7 @@ export function inlined(element) {
     setTimeout(() => {
       source.dispatchEvent(new Event("open"));
       source.dispatchEvent(new MessageEvent("message", { data: element.textContent }));
+      if (last) source.dispatchEvent(new MessageEvent("last", { data: JSON.parse(last.textContent) }));
       source.dispatchEvent(new Event("end"));
     });
     return source;

@@ -61,7 +61,7 @@ export class Page {
     const home = homeOf(location);
     this.header.leadHome(home);
     this.lastRun = new LastRun(find, { home });
-    this.last = new Answer("last", { changed: () => this.rearranged() });
+    this.last = null; // the run before this one
     this.samples = new Answer("samples", { changed: () => this.rearranged() });
     this.strip = new Strip(find("strip"), { lens: this.lens, seek: (at) => this.playback.seek(at) });
     this.timeline = new Timeline(find, {
@@ -92,6 +92,10 @@ export class Page {
       url,
       open: source,
       onDelta: (delta) => this.take(delta),
+      onLast: (last) => {
+        this.last = last;
+        this.rearranged();
+      },
       onState: (stream) => this.connected(stream),
     });
     this.changed();
@@ -172,7 +176,6 @@ export class Page {
   // ends, as the server goes soon after that.
   ask() {
     const { ended } = this.model;
-    this.last.want(ended ? "the run" : "what there is of it");
     if (this.view.replay !== null || (ended && this.model.agents.size <= MOST_SAMPLED)) this.samples.want(ended ? "the run" : String(this.model.rev));
   }
 
@@ -246,7 +249,7 @@ export class Page {
     const moment = this.playback.moment();
     const { replaying } = moment;
     const model = this.playback.modelAt(moment);
-    const last = this.last.value;
+    const { last } = this;
     return {
       ...moment, model, last, stretch: Math.max(moment.reach, last?.wall_ms || 0), record: () => this.record(model, replaying ? moment.now : Infinity), log: this.log, whole: this.model, domain: this.lens.shown(), hues: this.hues, view: this.view, tab: this.view.tab,
       narrow: this.narrow, width: this.stripWidth, paused: this.playback.paused, held: this.playback.held.count(this.model.rev), connection: this.stream,

@@ -6,14 +6,14 @@ const WAITS = [1000, 2000, 4000, 8000, 15000];
 // says nothing for this long is dead, whatever the network believes.
 const DEAF_MS = 15000;
 
-// Stream keeps a connection to url. It tells onDelta what each message holds and
-// onState when its state changed: connecting, live, offline, ended. The browser
+// Stream keeps a connection to url. It tells onDelta what each message holds, onLast
+// of the run before this one, and onState when its state changed: connecting, live, offline, ended. The browser
 // reconnects by itself, with the id of the last message; where it gives up, or the
 // line is dead, a new connection is opened after 1, 2, 4, 8, 15 s. open, wait and
 // now stand in for EventSource, setTimeout and the clock in tests.
 export class Stream {
-  constructor({ url, onDelta, onState, open = (u) => new EventSource(u), wait = (f, ms) => setTimeout(f, ms), now = Date.now }) {
-    Object.assign(this, { url, onDelta, onState, open, wait, now });
+  constructor({ url, onDelta, onLast = () => {}, onState, open = (u) => new EventSource(u), wait = (f, ms) => setTimeout(f, ms), now = Date.now }) {
+    Object.assign(this, { url, onDelta, onLast, onState, open, wait, now });
     this.state = "connecting";
     this.since = now(); // when the state began
     this.retryAt = 0; // when the next try is due; 0 while the browser tries
@@ -51,6 +51,9 @@ export class Stream {
       }
       this.tries = 0;
       this.become("live");
+    });
+    source.addEventListener("last", (event) => {
+      if (mine()) this.onLast(JSON.parse(event.data));
     });
     source.addEventListener("end", () => {
       if (!mine()) return;
