@@ -64,6 +64,7 @@ func stretch(start, wall, total int64, width int) string {
 func (p *printer) phases(s *Summary) {
 	t := table{columns: []column{
 		{head: "PHASE", flex: true, keep: 9},
+		{head: "", keep: 3},
 		{head: "WALL", right: true, keep: 8},
 		{head: "SHARE", right: true, keep: 1},
 		{head: "AGENTS", right: true, keep: 6},
@@ -71,8 +72,8 @@ func (p *printer) phases(s *Summary) {
 		{head: "MEAN", right: true, keep: 0},
 		{head: "TOKENS", right: true, keep: 7},
 		{head: "TOOL USES", right: true, keep: 5},
-		{head: "ERRORS", right: true, keep: 4},
-		{head: "STALLS", right: true, keep: 3},
+		{head: "FAILED", right: true, keep: 4},
+		{head: "STALLS", right: true, keep: 2},
 	}}
 	add := func(indent string, ph *Phase) {
 		share := "n/a"
@@ -82,7 +83,7 @@ func (p *printer) phases(s *Summary) {
 		case s.TotalWallMS > 0:
 			share = fmt.Sprintf("%.0f%%", 100*float64(ph.WallMS)/float64(s.TotalWallMS))
 		}
-		t.row(fragment{indent + ph.Name, phaseStyle(ph)}, fragment{duration(ph.WallMS), ""}, fragment{share, ""},
+		t.row(fragment{indent + ph.Name, phaseStyle(ph)}, fragment{bar(ph, s.TotalWallMS, barCells), ""}, fragment{duration(ph.WallMS), ""}, fragment{share, ""},
 			fragment{count(ph.Agents), ""}, fragment{ph.atOnce(), ""}, fragment{ph.meanText(), ""}, fragment{count(ph.Tokens), ""},
 			fragment{count(ph.ToolUses), ""}, fragment{count(ph.Errors), ""}, fragment{count(ph.Stalls), ""})
 	}

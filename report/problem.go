@@ -47,8 +47,8 @@ func (s *Summary) problems() []problem {
 		case stall.ResumedMS != nil:
 			text += ", resumed at " + clock(*stall.ResumedMS)
 		}
-		if len(stall.Evidence) > 0 {
-			text += " " + string(stall.Evidence)
+		if words := evidenceText(stall.Evidence); words != "" {
+			text += " (" + words + ")"
 		}
 		stalls = append(stalls, problem{stall.AtMS, "stall", yellow, stall.Name, text})
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
@@ -32,13 +34,18 @@ var errNoRow = errors.New("no row to be read")
 // rowHead is how much of a summary is looked at for a row, in bytes.
 const rowHead = 16 << 10
 
+// heads has memory for heads, to be used again.
+var heads = sync.Pool{New: func() any { return new([rowHead]byte) }}
+
 func readRow(path string) (Row, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Row{}, err
 	}
 	defer f.Close()
-	head := make([]byte, rowHead)
+	room := heads.Get().(*[rowHead]byte)
+	defer heads.Put(room)
+	head := room[:]
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return Row{}, err
@@ -60,9 +67,11 @@ func readRow(path string) (Row, error) {
 		if value == nil {
 			return Row{}, errNoRow
 		}
-		var name string
-		if err := json.Unmarshal(key, &name); err != nil {
-			return Row{}, err
+		name := string(key[1 : len(key)-1])
+		if strings.Contains(name, "\\") {
+			if err := json.Unmarshal(key, &name); err != nil {
+				return Row{}, err
+			}
 		}
 		field, ok := wanted[name]
 		if !ok {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Threshold is a limit on one measure of a comparison.
@@ -37,13 +38,15 @@ type Crossing struct {
 	Reason string `json:"reason"`
 }
 
-var thresholdForm = regexp.MustCompile(`^\s*([^<>=]*[^<>=\s])\s*(>=|<=|>|<)\s*([+-]?)([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*$`)
+var thresholdForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\s*([^<>=]*[^<>=\s])\s*(>=|<=|>|<)\s*([+-]?)([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*$`)
+})
 
 // ParseThresholds reads a list of thresholds that are separated by commas.
 func ParseThresholds(s string) ([]Threshold, error) {
 	var out []Threshold
 	for part := range strings.SplitSeq(s, ",") {
-		m := thresholdForm.FindStringSubmatch(part)
+		m := thresholdForm().FindStringSubmatch(part)
 		if m == nil {
 			return nil, fmt.Errorf("threshold %q: write MEASURE>NUMBER or MEASURE>PERCENT%%, as in total_wall_ms>10%%,errors>0", strings.TrimSpace(part))
 		}

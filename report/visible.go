@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
 
 // workflow finds the start of what CI systems take for a command in a log line:
 // "::error::" at its beginning (GitHub), "##[", "##vso[", "##teamcity[" anywhere.
-var workflow = regexp.MustCompile(`^\s*::|##[a-z]*\[`)
+var workflow = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*::|##[a-z]*\[`) })
 
 // Visible makes the text safe to print: what a terminal or a CI system would act
 // on instead of showing it is written as an escape. Tabs and line ends too, so
@@ -46,7 +47,7 @@ func Visible(s string) string {
 		}
 		s = s[size:]
 	}
-	return workflow.ReplaceAllStringFunc(b.String(), func(command string) string {
+	return workflow().ReplaceAllStringFunc(b.String(), func(command string) string {
 		if strings.HasSuffix(command, "::") {
 			return strings.TrimSuffix(command, "::") + `\x3a:`
 		}

@@ -3,26 +3,24 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"time"
 
-	"github.com/obsrun/obsrun/instrument/journal"
 	"github.com/obsrun/obsrun/instrument/run"
 )
 
-// gather is how long lines are collected after many were sent at once, so that a
-// flood of events does not wake every client for each of them. Up to few of them
-// there is no flood, and who listens is told at once.
+// gather is how long lines are collected in a flood, so that it does not wake every
+// client for each of them. It is one when more than few lines stood ready several
+// times in a row: who only was held up for a moment is told at once what comes next.
 const (
 	gather = 10 * time.Millisecond
 	few    = 4
+	inARow = 4
 )
 
-// serveEvents sends the journal's lines, from the file: what a client was shown
-// is in it, and a client that is behind costs nothing but its place in it. The
+// serveEvents sends the journal's lines, as they stand in the file: what a client was
+// shown is in it, and a client that is behind costs nothing but its place in it. The
 // state only says how far the file may be read.
 func (v *view) serveEvents(w http.ResponseWriter, r *http.Request) {
 	file, err := openRegular(v.dir, journalFile.name)
@@ -30,17 +28,19 @@ func (v *view) serveEvents(w http.ResponseWriter, r *http.Request) {
 		refuseFile(w, journalFile, err)
 		return
 	}
-	defer file.Close()
+	p := newPlace(v, file, mark{})
+	defer p.close()
 	defer v.audience.enter()()
 	stream, err := beginStream(w)
 	if err != nil || r.Method == http.MethodHead {
 		return
 	}
+	defer v.tail.enter()()
+	p.stream = stream
 	reached, _ := progress(v.feed)
-	lines := &lines{reader: journal.NewReader(file), stream: stream}
-	err = lines.skip(r.Context(), resumeAfter(r, reached))
+	err = p.skip(r.Context(), resumeAfter(r, reached))
 	if err == nil {
-		err = v.follow(r.Context(), lines)
+		err = v.follow(r.Context(), p)
 	}
 	if errors.Is(err, errShort) {
 		_ = stream.comment(errShort.Error())
@@ -52,26 +52,26 @@ func (v *view) serveEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 // follow sends lines until the run's last, or the client is gone.
-func (v *view) follow(ctx context.Context, lines *lines) error {
+func (v *view) follow(ctx context.Context, p *place) error {
 	for {
-		if ended, err := v.followFor(ctx, heartbeat, lines); ended || err != nil {
+		if ended, err := v.followFor(ctx, heartbeat, p); ended || err != nil {
 			return err
 		}
-		if err := lines.stream.comment("obsrun is here"); err != nil {
+		if err := p.stream.comment("obsrun is here"); err != nil {
 			return err
 		}
-		if err := lines.stream.flush(); err != nil {
+		if err := p.stream.flush(); err != nil {
 			return err
 		}
 	}
 }
 
 // followFor is follow for some time, and tells whether the last line was sent.
-func (v *view) followFor(ctx context.Context, period time.Duration, lines *lines) (ended bool, err error) {
+func (v *view) followFor(ctx context.Context, period time.Duration, p *place) (ended bool, err error) {
 	due, cancel := context.WithTimeout(ctx, period)
 	defer cancel()
 	for {
-		sent := lines.reader.Line()
+		sent := p.at.line
 		reached, last, err := v.feed.Wait(due, sent)
 		switch {
 		case ctx.Err() != nil:
@@ -79,16 +79,21 @@ func (v *view) followFor(ctx context.Context, period time.Duration, lines *lines
 		case err != nil:
 			return false, nil // the time is up
 		}
-		if err := lines.send(ctx, reached); err != nil {
+		if err := p.send(ctx, reached); err != nil {
 			return false, err
 		}
 		if last {
-			return true, lines.stream.end()
+			return true, p.stream.end()
 		}
-		if err := lines.stream.flush(); err != nil {
+		if err := p.stream.flush(); err != nil {
 			return false, err
 		}
 		if reached-sent <= few {
+			p.floods = 0
+		} else {
+			p.floods++
+		}
+		if p.floods < inARow {
 			if due.Err() != nil {
 				return false, ctx.Err()
 			}
@@ -100,59 +105,6 @@ func (v *view) followFor(ctx context.Context, period time.Duration, lines *lines
 			return false, ctx.Err()
 		}
 	}
-}
-
-// lines is a client's place in the journal.
-type lines struct {
-	reader *journal.Reader
-	stream *stream
-}
-
-// errShort says that the file has fewer lines than the state counts: somebody
-// cut it.
-var errShort = errors.New("the journal is shorter than it was")
-
-func (l *lines) skip(ctx context.Context, after int64) error {
-	for l.reader.Line() < after {
-		if _, err := l.next(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// send sends the lines up to number reached.
-func (l *lines) send(ctx context.Context, reached int64) error {
-	for l.reader.Line() < reached {
-		line, err := l.next(ctx)
-		if err != nil {
-			return err
-		}
-		if line == nil {
-			continue
-		}
-		if err := l.stream.message(l.reader.Line(), line); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// next gives the next line, nil for one that is too long to be one of ours.
-func (l *lines) next(ctx context.Context) ([]byte, error) {
-	if l.reader.Line()%1024 == 0 && ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	line, err := l.reader.Next()
-	switch {
-	case errors.Is(err, journal.ErrTooLong):
-		return nil, nil
-	case err == io.EOF:
-		return nil, errShort
-	case err != nil:
-		return nil, fmt.Errorf("send events: %w", err)
-	}
-	return line, nil
 }
 
 // progress tells, without waiting, which line the state reaches and whether that

@@ -62,6 +62,9 @@ func (v *view) sendDeltas(ctx context.Context, stream *stream, from int64) (ende
 		_ = stream.message(frame.rev, frame.json)
 		var before []byte
 		if frame.end {
+			if stream.flush() != nil { // the page has the last state, however long the rest takes
+				return false, nil
+			}
 			before = v.lastRun()
 		} else {
 			select {

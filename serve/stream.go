@@ -1,8 +1,7 @@
 package serve
 
 import (
-	"bufio"
-	"bytes"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -17,9 +16,9 @@ const heartbeat = 15 * time.Second
 //
 // Source of the format: the HTML standard, section "Server-sent events".
 type stream struct {
-	w       *bufio.Writer
+	w       http.ResponseWriter // it has a buffer of its own
 	control *http.ResponseController
-	number  []byte
+	text    []byte
 }
 
 // beginStream sends the head of the answer, so that the client knows that it is
@@ -30,37 +29,38 @@ func beginStream(w http.ResponseWriter) (*stream, error) {
 	header.Set("Cache-Control", "no-cache, no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no") // a proxy must not collect it
 	w.WriteHeader(http.StatusOK)
-	s := &stream{w: bufio.NewWriterSize(w, 4<<10), control: http.NewResponseController(w)}
+	s := &stream{w: w, control: http.NewResponseController(w)}
 	return s, s.flush()
 }
 
-// message sends one event with an id. A CR in data would end its line early; a
-// JSON text has one only between its tokens, where a blank means the same.
+// put sends messages as they are.
+func (s *stream) put(messages []byte) error {
+	_, err := s.w.Write(messages)
+	return err
+}
+
+// message sends one event with an id.
 func (s *stream) message(id int64, data []byte) error {
-	if bytes.IndexByte(data, '\r') >= 0 {
-		data = bytes.ReplaceAll(data, []byte{'\r'}, []byte{' '})
-	}
-	_, _ = s.w.WriteString("id: ")
-	s.number = strconv.AppendInt(s.number[:0], id, 10)
-	_, _ = s.w.Write(s.number)
-	_, _ = s.w.WriteString("\ndata: ")
+	s.text = append(s.text[:0], "id: "...)
+	s.text = strconv.AppendInt(s.text, id, 10)
+	_, _ = s.w.Write(append(s.text, "\ndata: "...))
 	_, _ = s.w.Write(data)
-	_, err := s.w.WriteString("\n\n")
+	_, err := s.w.Write([]byte("\n\n"))
 	return err
 }
 
 // comment sends a line that clients ignore.
 func (s *stream) comment(text string) error {
-	_, err := s.w.WriteString(": " + text + "\n\n")
+	_, err := io.WriteString(s.w, ": "+text+"\n\n")
 	return err
 }
 
 // event sends one of another sort than messages, without an id. Its data is one
 // line, and not empty: browsers drop events without.
 func (s *stream) event(sort string, data []byte) error {
-	_, _ = s.w.WriteString("event: " + sort + "\ndata: ")
+	_, _ = io.WriteString(s.w, "event: "+sort+"\ndata: ")
 	_, _ = s.w.Write(data)
-	_, err := s.w.WriteString("\n\n")
+	_, err := io.WriteString(s.w, "\n\n")
 	return err
 }
 
@@ -70,12 +70,7 @@ func (s *stream) end() error {
 	return s.flush()
 }
 
-func (s *stream) flush() error {
-	if err := s.w.Flush(); err != nil {
-		return err
-	}
-	return s.control.Flush()
-}
+func (s *stream) flush() error { return s.control.Flush() }
 
 // resumeAfter is the line after which a client wants to go on: 0, the beginning,
 // where it does not say, or says what can not be.

@@ -27,6 +27,7 @@ type view struct {
 	last     func() (any, error)
 	page     func() (html []byte, csp string, err error)
 	pulse    *pulse
+	tail     tail
 	audience audience
 	fault    func(error)
 	broken   sync.Once

@@ -248,7 +248,7 @@ func TestNestedRuns(t *testing.T) {
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	args := []string{"sh", "-c", "test -t 1 && echo deep; exit 7"}
-	for range 32 {
+	for range 16 { // of two processes each, which are large with the race detector
 		args = append([]string{"env", configVariable + "={}", exe}, args...)
 	}
 	out, _, status := piped(t, testConfig{}, "", args...)

@@ -123,7 +123,7 @@ func startMonitor(exe string, control int, lay *layout, keys *keyboard) (int, er
 		sys.Setpgid = true
 	}
 	argv := []string{monitor.Name, strconv.Itoa(controlAt), strconv.Itoa(keysAt), strconv.Itoa(slaveAt)}
-	return syscall.ForkExec(exe, argv, &syscall.ProcAttr{Env: append(os.Environ(), monitor.Environment...), Files: files, Sys: sys})
+	return syscall.ForkExec(exe, argv, &syscall.ProcAttr{Env: append(monitor.Environment, os.Environ()...), Files: files, Sys: sys})
 }
 
 // inheritedFiles lists, in order, the descriptors above stderr that were passed to this

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,9 +36,13 @@ func TestFewProcesses(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { exe.Close() })
 	both(t, func(t *testing.T, config testConfig) {
-		starve(t, config, "-u", "ulimit -u", 6, 30, func(cmd *exec.Cmd) {
+		others := 0 // the limit counts all that the user has on the machine
+		if os.Getuid() != 0 {
+			others = threadsOf(t, os.Getuid())
+		}
+		starve(t, config, "-u", "ulimit -u", others+6, others+30, func(cmd *exec.Cmd) {
 			if os.Getuid() != 0 {
-				return // a few more than others have is a few for this user, too
+				return
 			}
 			// The limit is not root's, and the path to the tests may be.
 			cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{exe}
@@ -49,6 +54,22 @@ func TestFewProcesses(t *testing.T) {
 			cmd.Dir = "/"
 		})
 	})
+}
+
+// threadsOf counts the threads of a user.
+func threadsOf(t *testing.T, uid int) (n int) {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	require.NoError(t, err)
+	for _, dir := range dirs {
+		info, err := os.Stat(dir)
+		if err != nil || int(info.Sys().(*syscall.Stat_t).Uid) != uid {
+			continue
+		}
+		tasks, _ := os.ReadDir(dir + "/task")
+		n += len(tasks)
+	}
+	return n
 }
 
 // starve runs a command with less and less of what a limit bounds.

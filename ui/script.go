@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // module is a file of src/: a plain ES module, which node imports as it is.
@@ -13,11 +14,16 @@ type module struct{ name, text string }
 // The forms that a module may use at the start of a line. Whatever else begins
 // with import or export is refused, so joining is no more than dropping words.
 var (
-	importLine = regexp.MustCompile(`^import \{ ([\w$]+(?:, [\w$]+)*) \} from "\./([\w-]+\.js)";$`)
-	exportLine = regexp.MustCompile(`^export (?:async )?(?:function|const|class) ([\w$]+)`)
-	topName    = regexp.MustCompile(`^(?:async )?(?:function\*?|const|let|var|class) ([\w$]+)`)
-	topPattern = regexp.MustCompile(`^(?:const|let|var) [\[{]`)
+	importLine = form(`^import \{ ([\w$]+(?:, [\w$]+)*) \} from "\./([\w-]+\.js)";$`)
+	exportLine = form(`^export (?:async )?(?:function|const|class) ([\w$]+)`)
+	topName    = form(`^(?:async )?(?:function\*?|const|let|var|class) ([\w$]+)`)
+	topPattern = form(`^(?:const|let|var) [\[{]`)
 )
+
+// form is compiled when a page is first assembled, which many runs do not do.
+func form(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
 
 // join makes one classic script of the modules: import lines go, "export " goes,
 // lines of comment go, and the whole stands in one strict function. That is right as long as a module
@@ -39,7 +45,7 @@ func join(modules []module) (string, error) {
 				continue
 			}
 			if strings.HasPrefix(line, "import") {
-				found := importLine.FindStringSubmatch(line)
+				found := importLine().FindStringSubmatch(line)
 				if found == nil {
 					return "", fail("an import must be one line: import { a, b } from \"./module.js\";")
 				}
@@ -55,17 +61,17 @@ func join(modules []module) (string, error) {
 				continue
 			}
 			if strings.HasPrefix(line, "export") {
-				found := exportLine.FindStringSubmatch(line)
+				found := exportLine().FindStringSubmatch(line)
 				if found == nil {
 					return "", fail("an export must be: export [async] function, const or class NAME")
 				}
 				names = append(names, found[1])
 				line = strings.TrimPrefix(line, "export ")
 			}
-			if topPattern.MatchString(line) {
+			if topPattern().MatchString(line) {
 				return "", fail("a declaration at the top level must be of one name")
 			}
-			if found := topName.FindStringSubmatch(line); found != nil {
+			if found := topName().FindStringSubmatch(line); found != nil {
 				if other, twice := declared[found[1]]; twice {
 					return "", fail("declares %s, as %s does", found[1], other)
 				}

@@ -3,7 +3,6 @@ package main
 import (
 	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -64,25 +63,19 @@ span = {"traceId": "f" * 32, "spanId": "00000000000000a1", "name": "invoke_agent
 assert ask(os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/traces?key=" + canary, {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}, **secrets) == b"{}"
 ask(os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/traces?key=" + canary, 7, **secrets)
 
-for path in ("/", "/state", "/telemetry.jsonl", "/run_summary.json", "/terminal.cast", "/files", "/samples", "/last", "/nothing?key=" + canary):
+for path in ("/", "/state", "/telemetry.jsonl", "/run_summary.json", "/terminal.cast", "/files", "/samples", "/nothing?key=" + canary):
     with open(os.path.join(served, path.split("?")[0].replace("/", "_")), "wb") as file:
         file.write(ask(base + path, Authorization="Bearer " + token))
-stream = urllib.request.urlopen(urllib.request.Request(base + "/events", headers={"Authorization": "Bearer " + token}))
-with open(os.path.join(served, "_events"), "wb") as file:
-    file.write(stream.read1(1 << 20) + stream.read1(1 << 20))
+for path in ("/events", "/state"):
+    stream = urllib.request.urlopen(urllib.request.Request(base + path, headers={"Authorization": "Bearer " + token, "Accept": "text/event-stream"}))
+    with open(os.path.join(served, path[1:] + "_stream"), "wb") as file:
+        file.write(stream.read1(1 << 20) + stream.read1(1 << 20))
 `
 
 // spellings are the ways in which a secret could be written somewhere.
 func spellings(secret string) map[string][]byte {
-	gzipped := func(s string) []byte {
-		var b bytes.Buffer
-		w := gzip.NewWriter(&b)
-		_, _ = w.Write([]byte(s))
-		_ = w.Close()
-		return b.Bytes()
-	}
 	all := map[string][]byte{
-		"as it is": []byte(secret), "in hex": []byte(hex.EncodeToString([]byte(secret))), "gzipped": gzipped(secret),
+		"as it is": []byte(secret), "in hex": []byte(hex.EncodeToString([]byte(secret))),
 	}
 	for at := range 3 { // base64 of a text that has it somewhere
 		encoded := base64.StdEncoding.EncodeToString([]byte("xyz"[:at] + secret))

@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -67,7 +66,7 @@ func withoutSecrets(raw string) string {
 }
 
 // gatewayAddress is what differs from run to run in the gateway's URLs.
-var gatewayAddress = regexp.MustCompile(`127\.0\.0\.1:\d+/[0-9a-f]{32}/`)
+var gatewayAddress = newPattern(`127\.0\.0\.1:\d+/[0-9a-f]{32}/`)
 
 // environment says what becomes of it.
 func (e *examination) environment(metered []string) {

@@ -146,5 +146,8 @@ func writeOutput(path string, binary bool, write func(io.Writer) error) error {
 		}
 		return errors.Join(err, f.Close())
 	}
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write %s: there is no directory %s; make it first", path, filepath.Dir(path))
+	}
 	return report.Replace(path, write)
 }

@@ -39,7 +39,7 @@ func listCommand(w world) *cli.Command {
 			if err != nil {
 				return err
 			}
-			known := &catalog{logDir: c.String("log-dir"), skip: func(dir string, err error) {
+			known := &catalog{logDir: c.String("log-dir"), once: true, skip: func(dir string, err error) {
 				say(w.stderr, "%s is left out: %v", dir, err)
 			}}
 			rows, err := known.chosen(choice)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -16,7 +15,7 @@ import (
 // maxPrices is the largest file of prices that is read, in bytes.
 const maxPrices = 1 << 20
 
-var yamlLine = regexp.MustCompile(`line \d+`)
+var yamlLine = newPattern(`line \d+`)
 
 // readPrices reads a table of prices, YAML or JSON, in US dollars a million tokens:
 //

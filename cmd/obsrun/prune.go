@@ -79,7 +79,10 @@ func (p pruning) prune(w world) error {
 	} else if err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
-	latest, _ := filepath.EvalSymlinks(filepath.Join(p.logDir, "latest"))
+	latest, err := filepath.EvalSymlinks(filepath.Join(p.logDir, "latest"))
+	if err != nil && len(found) > 0 {
+		latest, _ = filepath.EvalSymlinks(found[0].Dir) // what latest means without the link
+	}
 	var faults []error
 	removed := 0
 	for i, r := range found {

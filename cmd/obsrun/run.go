@@ -23,6 +23,9 @@ import (
 // killGrace is what the run has between TERM and KILL when a stall ends it.
 const killGrace = 10 * time.Second
 
+// youngFor is how long a run does without what only a longer one is the better for.
+const youngFor = 50 * time.Millisecond
+
 // session is one run with all that watches it. A part that could not be had is
 // nil: a fault of telemetry never fails the run.
 type session struct {
@@ -49,7 +52,10 @@ type session struct {
 
 // runCommand starts COMMAND, supervises and records it, shows it, sums it up.
 func runCommand(ctx context.Context, w world, opt options) error {
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + supervisor.KernelWaits)
+	// Each processor of the runtime has memory of its own, which a short run would get
+	// for nothing.
+	more := time.AfterFunc(youngFor, func() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + supervisor.KernelWaits) })
+	defer more.Stop()
 	s, err := prepare(ctx, w, opt)
 	if err != nil {
 		return err

@@ -166,26 +166,47 @@ func summaryIn(dir string, w world) (report.Summary, error) {
 	return summary, nil
 }
 
+// hasJournal refuses a directory whose journal is not there, or says nothing and
+// never will.
+func hasJournal(dir string) error {
+	journal := run.JournalPath(dir)
+	info, err := os.Stat(journal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("open journal: %w; a summary alone is enough for a report, and no more", err)
+	} else if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	if info.Mode().IsRegular() && info.Size() == 0 && !run.IsLive(dir) {
+		return fmt.Errorf("%s is empty: its obsrun ended before it wrote a line, so there is nothing to tell; remove %s, or name another run", journal, path.Clean(dir))
+	}
+	return nil
+}
+
+// readable refuses the state of a journal that is none, or that is of a later schema.
+func readable(dir string, state *run.State) error {
+	journal := run.JournalPath(dir)
+	if schema := schemaOf(state); schema > telemetry.SchemaVersion {
+		return fmt.Errorf("%s is of schema %d, and %d is known: written by a newer obsrun, upgrade this one", journal, schema, telemetry.SchemaVersion)
+	}
+	if unknown := state.Totals().UnknownEvents; unknown > 0 && state.Rev() == unknown {
+		return fmt.Errorf("%s has no line that is an event, so it is no run's journal; name a run directory that obsrun made", journal)
+	}
+	return nil
+}
+
 // loadedIn reads the run in a directory and refuses what nothing can be said of.
 // What is torn is told, and what there is used.
 func loadedIn(dir string, w world) (*run.Loaded, error) {
 	journal := run.JournalPath(dir)
-	info, err := os.Stat(journal)
-	if err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	if info.Mode().IsRegular() && info.Size() == 0 && !run.IsLive(dir) {
-		return nil, fmt.Errorf("%s is empty: its obsrun ended before it wrote a line, so there is nothing to tell; remove %s, or name another run", journal, path.Clean(dir))
+	if err := hasJournal(dir); err != nil {
+		return nil, err
 	}
 	loaded, err := run.Load(dir)
 	if err != nil {
 		return nil, err
 	}
-	if schema := schemaOf(loaded.State); schema > telemetry.SchemaVersion {
-		return nil, fmt.Errorf("%s is of schema %d, and %d is known: written by a newer obsrun, upgrade this one", journal, schema, telemetry.SchemaVersion)
-	}
-	if loaded.Unreadable > 0 && loaded.State.Rev() == loaded.Unreadable {
-		return nil, fmt.Errorf("%s has no line that is an event, so it is no run's journal; name a run directory that obsrun made", journal)
+	if err := readable(dir, loaded.State); err != nil {
+		return nil, err
 	}
 	if loaded.Torn > 0 {
 		say(w.stderr, "%s ends in half a line of %d bytes, which is left out", journal, loaded.Torn)

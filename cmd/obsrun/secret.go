@@ -3,7 +3,6 @@ package main
 import (
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -11,21 +10,21 @@ const masked = "***"
 
 var (
 	// secretKey is a name whose value is not for others to see.
-	secretKey = regexp.MustCompile(`(?i)(api[-_]?key|secret|token|passw(or)?d|passphrase|credential|authorization|private[-_]?key|access[-_]?key|auth[-_]?key|bearer|signature|cookie|(^|[-_])(key|pass|pwd|sig|headers)$)`)
+	secretKey = newPattern(`(?i)(api[-_]?key|secret|token|passw(or)?d|passphrase|credential|authorization|private[-_]?key|access[-_]?key|auth[-_]?key|bearer|signature|cookie|(^|[-_])(key|pass|pwd|sig|headers)$)`)
 	// secretValue is a value that gives itself away: the prefixes that providers
-	// put before their keys.
-	secretValue = regexp.MustCompile(`\b(sk-[A-Za-z0-9_-]{8,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[0-9A-Z]{12,}|AIza[0-9A-Za-z_-]{20,}|ASIA[0-9A-Z]{12,}|hf_[A-Za-z0-9]{16,}|[sr]k_(live|test)_[A-Za-z0-9]{10,}|(gsk|fw|npm|r8|pat)_[A-Za-z0-9]{16,}|(xai|pplx|nvapi|tvly|csk|pypi|xapp)-[A-Za-z0-9_-]{16,}|lsv2_(pt|sk)_[A-Za-z0-9_]{16,}|dapi[0-9a-f]{32}|hvs\.[A-Za-z0-9_-]{16,}|ya29\.[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*)`)
-	assignment  = regexp.MustCompile(`^(-{0,2}[A-Za-z][A-Za-z0-9_.-]*)=(.*)$`)
-	bearer      = regexp.MustCompile(`(?i)\b(bearer|basic)\s+\S+`)
-	header      = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*):\s*\S`)
-	inText      = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|[^\s;&|]+)`)
-	flagInText  = regexp.MustCompile(`(^|\s)(--?[A-Za-z][A-Za-z0-9_-]*)(\s+)("[^"]*"|'[^']*'|[^\s;&|-][^\s;&|]*)`)
-	inJSON      = regexp.MustCompile(`"([A-Za-z][A-Za-z0-9_-]*)"(\s*:\s*)"(?:[^"\\]|\\.)*"`)
-	credentials = regexp.MustCompile(`^[^\s:/]+:[^\s]*[^\s\d][^\s]*$`) // 1000:1000 is none
-	urlInText   = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://\S+`)
-	userInfo    = regexp.MustCompile(`://[^\s/]*@`)
+	// put before their keys. The shortest has 11 bytes.
+	secretValue = patternWith("", 11, `\b(sk-[A-Za-z0-9_-]{8,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[0-9A-Z]{12,}|AIza[0-9A-Za-z_-]{20,}|ASIA[0-9A-Z]{12,}|hf_[A-Za-z0-9]{16,}|[sr]k_(live|test)_[A-Za-z0-9]{10,}|(gsk|fw|npm|r8|pat)_[A-Za-z0-9]{16,}|(xai|pplx|nvapi|tvly|csk|pypi|xapp)-[A-Za-z0-9_-]{16,}|lsv2_(pt|sk)_[A-Za-z0-9_]{16,}|dapi[0-9a-f]{32}|hvs\.[A-Za-z0-9_-]{16,}|ya29\.[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*)`)
+	assignment  = patternWith("=", 0, `^(-{0,2}[A-Za-z][A-Za-z0-9_.-]*)=(.*)$`)
+	bearer      = patternWith(" \t\n\f\r", 0, `(?i)\b(bearer|basic)\s+\S+`)
+	header      = patternWith(":", 0, `^([A-Za-z][A-Za-z0-9-]*):\s*\S`)
+	inText      = patternWith("=", 0, `([A-Za-z][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|[^\s;&|]+)`)
+	flagInText  = patternWith(" \t\n\f\r", 0, `(^|\s)(--?[A-Za-z][A-Za-z0-9_-]*)(\s+)("[^"]*"|'[^']*'|[^\s;&|-][^\s;&|]*)`)
+	inJSON      = patternWith(`"`, 0, `"([A-Za-z][A-Za-z0-9_-]*)"(\s*:\s*)"(?:[^"\\]|\\.)*"`)
+	credentials = patternWith(":", 0, `^[^\s:/]+:[^\s]*[^\s\d][^\s]*$`) // 1000:1000 is none
+	urlInText   = patternWith(":", 0, `[A-Za-z][A-Za-z0-9+.-]*://\S+`)
+	userInfo    = patternWith("@", 0, `://[^\s/]*@`)
 	// shellWord is a word of a shell's text, or what separates its commands.
-	shellWord = regexp.MustCompile(`(?:"[^"]*"|'[^']*'|[^\s;&|()"'])+|[;&|()\n]+`)
+	shellWord = newPattern(`(?:"[^"]*"|'[^']*'|[^\s;&|()"'])+|[;&|()\n]+`)
 )
 
 // passwordFlags are the programs whose password stands behind a flag of one letter,
@@ -126,7 +125,7 @@ func maskSecrets(command []string) []string {
 		hideNext = strings.HasPrefix(arg, "-") && !strings.Contains(arg, "=") && isSecretKey(arg)
 		arg = secretValue.ReplaceAllString(arg, masked)
 		arg = bearer.ReplaceAllString(arg, "$1 "+masked)
-		arg = maskAssignments(arg)
+		arg = maskAssignments(arg, 0)
 		arg = inJSON.ReplaceAllStringFunc(arg, func(text string) string {
 			m := inJSON.FindStringSubmatch(text)
 			if isSecretKey(m[1]) {
@@ -146,15 +145,22 @@ func maskSecrets(command []string) []string {
 	return out
 }
 
+// deepest is how many assignments may stand in one another's values. Nobody writes
+// that many; what is below is masked, so that a line made to be slow is not.
+const deepest = 8
+
 // maskAssignments masks the values of secret names within a text, also of one that
 // stands in the value of another: --url=https://host/?key=abc.
-func maskAssignments(text string) string {
+func maskAssignments(text string, depth int) string {
+	if depth == deepest {
+		return masked
+	}
 	return inText.ReplaceAllStringFunc(text, func(text string) string {
 		key, value, _ := strings.Cut(text, "=")
 		if isSecretKey(key) {
 			return key + "=" + masked
 		}
-		return key + "=" + maskAssignments(value)
+		return key + "=" + maskAssignments(value, depth+1)
 	})
 }
 

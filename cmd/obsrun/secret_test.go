@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -78,4 +79,17 @@ func FuzzMaskSecrets(f *testing.F) {
 			assert.NotContains(t, strings.Join(once, " "), secret)
 		}
 	})
+}
+
+// However a line is made, it is masked in no time: obsrun does so with those of all
+// processes of a run.
+func TestMaskingIsQuick(t *testing.T) {
+	for name, piece := range map[string]string{
+		"assignments": "a=", "flags": "-a ", "quotes": `"`, "members": `"a":`, "words": "a ", "colons": "a:", "schemes": "a://", "ats": "://@", "parts": "-p;", "keys": "sk-",
+	} {
+		began := time.Now()
+		maskSecrets([]string{"sh", "-c", strings.Repeat(piece, 128<<10/len(piece))})
+		assert.Less(t, time.Since(began), 5*time.Second, name)
+	}
+	assert.Equal(t, []string{"a=b=c=d=e=f=g=h=" + masked}, maskSecrets([]string{"a=b=c=d=e=f=g=h=i=j"}))
 }

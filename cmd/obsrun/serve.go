@@ -55,11 +55,18 @@ func serveCommand(w world) *cli.Command {
 func serveRun(ctx context.Context, w world, opt serving, dir string) error {
 	ctx, stop := untilInterrupted(ctx)
 	defer stop()
+	if err := hasJournal(dir); err != nil {
+		return err
+	}
 	feed, unfollow, err := run.Follow(ctx, dir)
 	if err != nil {
 		return err
 	}
 	defer unfollow()
+	feed.View(func(state *run.State) { err = readable(dir, state) })
+	if err != nil {
+		return err
+	}
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real
 	}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
 // namePattern is what a run's name may look like.
-var namePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,47}$`)
+var namePattern = newPattern(`^[A-Za-z][A-Za-z0-9._-]{0,47}$`)
+
+// noName is what a name cannot have in it.
+var noName = newPattern(`[^A-Za-z0-9._-]+`)
 
 // nameOf makes the first part of the run id of what is run: the first operand
 // that can be one, else the program's name.
@@ -18,7 +20,7 @@ func nameOf(command []string) string {
 			return arg
 		}
 	}
-	base := regexp.MustCompile(`[^A-Za-z0-9._-]+`).ReplaceAllString(filepath.Base(command[0]), "-")
+	base := noName.ReplaceAllString(filepath.Base(command[0]), "-")
 	base = strings.TrimRight(strings.TrimLeft(base, "0123456789._-"), "-")
 	if base = base[:min(len(base), 48)]; !namePattern.MatchString(base) {
 		return "run"

@@ -167,6 +167,7 @@ func askGit(ctx context.Context, dir string) (repo, commit string) {
 	git := func(args ...string) string {
 		cmd := osexec.CommandContext(ctx, "git", args...)
 		cmd.Dir = dir
+		cmd.WaitDelay = 100 * time.Millisecond // for what it leaves running
 		out, err := cmd.Output()
 		if err != nil {
 			return ""

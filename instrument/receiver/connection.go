@@ -138,8 +138,11 @@ func (c *connection) lines(whole []byte) {
 	}
 }
 
+// blank tells whether there is nothing in the line but what JSON takes for space.
+func blank(line []byte) bool { return len(bytes.Trim(line, " \t\r")) == 0 }
+
 func (c *connection) line(line []byte) {
-	if len(bytes.Trim(line, " \t\r")) == 0 {
+	if blank(line) {
 		return
 	}
 	event, err := telemetry.DecodeClient(line)
@@ -173,7 +176,7 @@ func (c *connection) cut() {
 	switch {
 	case c.skipped > 0:
 		c.tooLong(c.skipped)
-	case len(bytes.TrimSpace(c.buf[:c.end])) > 0:
+	case !blank(c.buf[:c.end]):
 		_ = c.record(telemetry.Rejected(telemetry.SourceSocket, bytes.Clone(c.buf[:min(c.end, keptOfLine)]), errCut))
 	}
 }

@@ -118,7 +118,7 @@ func TestFind(t *testing.T) {
 	}
 	for ref, want := range map[string]string{
 		"a": "beginning of 2 runs", "zzz": "obsrun list", "latest~9": "goes back too far", "latest~x": "latest~1",
-		"latest~-1": "latest~1", "/nowhere/at/all": "no telemetry.jsonl", "": "beginning of 3 runs",
+		"latest~-1": "latest~1", "/nowhere/at/all": "there is no /nowhere/at/all", logDir + "/not-a-run": "no telemetry.jsonl", "": "beginning of 3 runs",
 	} {
 		_, err := Find(logDir, ref)
 		assert.ErrorContains(t, err, want, ref)

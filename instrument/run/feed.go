@@ -28,28 +28,29 @@ func (f *Feed) View(view func(*State)) {
 
 // update changes the state and wakes whoever waits.
 func (f *Feed) update(change func(*State)) {
+	defer f.wake()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change(f.state)
-	f.wake()
 }
 
-// wake wakes whoever waits. The caller has the lock.
+// wake wakes whoever waits, without the lock: they want it at once.
 func (f *Feed) wake() {
-	if f.changed != nil {
-		close(f.changed)
-		f.changed = nil
+	f.mu.Lock()
+	changed := f.changed
+	f.changed = nil
+	f.mu.Unlock()
+	if changed != nil {
+		close(changed)
 	}
 }
 
 // close ends the feed: no line will follow.
 func (f *Feed) close() {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.closed {
-		f.closed = true
-		f.wake()
-	}
+	f.closed = true
+	f.mu.Unlock()
+	f.wake()
 }
 
 // Wait blocks until the state is beyond line rev or no line will follow, and

@@ -110,11 +110,14 @@ func Find(logDir, ref string) (string, error) {
 		} // anything else of that name can stand beside a run's id
 	}
 	if strings.ContainsRune(ref, filepath.Separator) {
+		if _, err := os.Stat(ref); errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("find run: there is no %s; `obsrun list` shows the runs there are", ref)
+		}
 		return "", fmt.Errorf("find run: %s is no run: it has no telemetry.jsonl", ref)
 	}
 	runs, err := List(logDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("find run: there is no log directory %s; name it with --log-dir", logDir)
+		return "", fmt.Errorf("find run: no run %q: there is no log directory %s; name it with --log-dir", ref, logDir)
 	} else if err != nil {
 		return "", fmt.Errorf("find run: %w", err)
 	}
@@ -131,7 +134,9 @@ func Find(logDir, ref string) (string, error) {
 	case 1:
 		return matches[0].Dir, nil
 	case 0:
-		if info, err := os.Stat(ref); err == nil && !info.IsDir() {
+		if info, err := os.Stat(ref); err == nil && info.IsDir() {
+			return "", fmt.Errorf("find run: %s is no run, it has no telemetry.jsonl, and no run below %s is called so", ref, logDir)
+		} else if err == nil {
 			return "", fmt.Errorf("find run: %s is neither a telemetry.jsonl nor a run_summary.json, and no run below %s is called so", ref, logDir)
 		}
 		return "", fmt.Errorf("find run: no run %q below %s; `obsrun list` shows those there are", ref, logDir)

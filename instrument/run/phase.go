@@ -216,7 +216,7 @@ func (s *State) Phases() []Phase {
 		v := Phase{
 			Name: p.name, State: state, StartMS: millis(p.first), WallMS: millis(s.wallOf(p, state)),
 			Agents: p.agents, Queued: p.by[isQueued], Running: p.by[isRunning] + p.by[isStalled],
-			Errors: p.by[isFailed] + p.by[isLost], Stalls: p.stalls, Usage: p.usage.view(), Counts: maps.Clone(p.counts),
+			Errors: p.by[isFailed] + p.by[isLost], Lost: p.by[isLost], Stalls: p.stalls, Usage: p.usage.view(), Counts: maps.Clone(p.counts),
 		}
 		v.Ended = v.Agents - v.Queued - v.Running
 		if state == Done {

@@ -101,6 +101,7 @@ type Phase struct {
 	Running int `json:"running"`
 	Ended   int `json:"ended"`
 	Errors  int `json:"errors"` // agents that ended error or lost
+	Lost    int `json:"lost"`   // ... those of them that were lost
 	Stalls  int `json:"stalls"` // times that a span in it was flagged
 	Usage
 	// Counts are further numbers of its phase events, e.g. "libraries".

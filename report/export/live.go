@@ -287,11 +287,13 @@ func (c *counter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) err
 
 // partialSuccess is how the SDK words that the endpoint took a part of a request;
 // the type of that error is not exported.
-var partialSuccess = regexp.MustCompile(`(?s)OTLP partial success: (.*) \((\d+) spans rejected\)`)
+var partialSuccess = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?s)OTLP partial success: (.*) \((\d+) spans rejected\)`)
+})
 
 // partly gives how many of the spans were taken although there is an error.
 func (l *Live) partly(err error, spans int64) int64 {
-	m := partialSuccess.FindStringSubmatch(err.Error())
+	m := partialSuccess().FindStringSubmatch(err.Error())
 	if m == nil {
 		return 0
 	}

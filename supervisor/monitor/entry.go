@@ -12,13 +12,16 @@ import (
 // none.
 const Name = "obsrun: monitor"
 
-// Environment is added to that of the monitor, and COMMAND never sees it: it needs but
-// one thread at a time.
-var Environment = []string{"GOMAXPROCS=1"}
+// Environment goes before that of the monitor, and COMMAND never sees it: one thread waits
+// for COMMAND, one for obsrun, whatever the machine and its limits are.
+var Environment = []string{"GOMAXPROCS=2", "GODEBUG=containermaxprocs=0"}
 
 func init() {
 	if m := enter(os.Args); m != nil {
-		os.Exit(m.run())
+		// Packages are initialised on a goroutine that no other thread may run. Each
+		// word between it and another goroutine would cost two changes of thread.
+		go func() { os.Exit(m.run()) }()
+		select {}
 	}
 }
 

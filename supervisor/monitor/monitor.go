@@ -5,7 +5,6 @@ import (
 	"math"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -14,6 +13,12 @@ import (
 const (
 	failed        = 125 // exit status of a monitor that was not told what to do
 	fallbackShell = "/bin/sh"
+)
+
+// The signals that would end the monitor, and those that would stop it.
+var (
+	deadly   = []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGPIPE}
+	stopping = []syscall.Signal{syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU}
 )
 
 // monitor leads COMMAND's session, or in a run without a pseudo-terminal only
@@ -43,32 +48,21 @@ func (m *monitor) run() int {
 		m.home = syscall.Getpgrp()
 	}
 
-	// Caught signals return to their default in COMMAND, ignored ones stay
-	// ignored. So what must be ignored there is ignored now, the rest is caught
-	// until COMMAND runs and ignored only afterwards.
-	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, syscall.SIGCHLD)
 	if len(l.Ignored) > 0 { // no argument would mean every signal
 		signal.Ignore(osSignals(l.Ignored)...)
 	}
-	strays := make(chan os.Signal, 1)
-	deaf := []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
-		syscall.SIGALRM, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGPIPE}
-	for _, sig := range deaf {
-		if !slices.Contains(l.Ignored, sig.(syscall.Signal)) {
-			signal.Notify(strays, sig)
-		}
-	}
+	deafen := deaf(l.Ignored)
 	// All threads that it will need are made before COMMAND runs: where there may be no
 	// more of them, nothing has begun yet.
 	requests, ready := make(chan request), make(chan struct{})
+	changed, follow := changes()
 	go func() {
 		close(ready)
 		m.listen(requests)
 	}()
 	<-ready
 	err = m.start(l)
-	signal.Ignore(deaf...)
+	deafen()
 	if err != nil {
 		m.takeTerminal()
 		errno, _ := err.(syscall.Errno)
@@ -78,10 +72,13 @@ func (m *monitor) run() int {
 	m.detach()
 	m.tell(Started, m.pid, 0)
 
+	follow(m.pid)
 	for {
 		m.observe()
 		select {
 		case <-changed:
+			m.observe()
+			follow(m.pid)
 		case r, ok := <-requests:
 			if !ok {
 				m.leave()

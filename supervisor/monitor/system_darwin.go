@@ -1,6 +1,9 @@
 package monitor
 
 import (
+	"os"
+	"os/signal"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -28,4 +31,30 @@ func parentOf(pid int) (int, bool) {
 		return 0, false
 	}
 	return int(info.Eproc.Ppid), true
+}
+
+// deaf keeps the monitor from being ended by a signal until COMMAND runs, and what it gives
+// keeps it so from then on, without COMMAND's inheriting either: caught signals return to
+// their default in COMMAND, ignored ones would stay ignored.
+func deaf(ignored []syscall.Signal) (deafen func()) {
+	all := osSignals(slices.Concat(deadly, stopping))
+	strays := make(chan os.Signal, 1)
+	for _, sig := range all {
+		if !slices.Contains(ignored, sig.(syscall.Signal)) {
+			signal.Notify(strays, sig)
+		}
+	}
+	return func() { signal.Ignore(all...) }
+}
+
+// changes tells when COMMAND may have stopped, gone on or ended.
+func changes() (changed <-chan struct{}, follow func(pid int)) {
+	children, tell := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(children, syscall.SIGCHLD)
+	go func() {
+		for range children {
+			tell <- struct{}{}
+		}
+	}()
+	return tell, func(int) {}
 }

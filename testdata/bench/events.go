@@ -23,15 +23,16 @@ var paced = row{
 		all, err := b.inTurn(
 			contender{"obsrun", b.heard(b.obsrun, "/events", 100, events, 500)},
 			contender{"r3labs/sse", b.heard("r3labs", "", 100, events, 500)},
+			contender{"base", b.heard(b.base, "/events", 100, events, 500)},
 		)
 		if err != nil {
 			return nil, err
 		}
-		return []line{
+		return b.beside([]line{
 			{"p99", "ms", all[0].of("p99"), "r3labs/sse", all[1].of("p99"), goal{}},
 			{"p99", "ms", all[0].of("p99"), "", nil, within(2)},
 			{"CPU a delivery", "us", all[0].of("CPU"), "r3labs/sse", all[1].of("CPU"), atMost(1.2)},
-		}, nil
+		}, all[0], all[2], "p99 ms", "CPU us"), nil
 	},
 }
 
@@ -44,6 +45,7 @@ var flat = row{
 			contender{"obsrun", b.heard(b.obsrun, "/events", 100, 20_000, 0)},
 			contender{"r3labs/sse", b.heard("r3labs", "", 100, 20_000, 0)},
 			contender{"tmaxmax/go-sse", b.heard("tmaxmax", "", 100, 20_000, 0)},
+			contender{"base", b.heard(b.base, "/events", 100, 20_000, 0)},
 		)
 		if err != nil {
 			return nil, err
@@ -51,23 +53,25 @@ var flat = row{
 		many, err := b.inTurn(
 			contender{"obsrun", b.heard(b.obsrun, "/events", 1000, 100, 100)},
 			contender{"r3labs/sse", b.heard("r3labs", "", 1000, 100, 100)},
+			contender{"base", b.heard(b.base, "/events", 1000, 100, 100)},
 		)
 		if err != nil {
 			return nil, err
 		}
-		return []line{
+		lines := []line{
 			{"deliveries", "k/s", all[0].of("rate"), "r3labs/sse", all[1].of("rate"), atLeast(3)},
 			{"deliveries", "k/s", all[0].of("rate"), "tmaxmax/go-sse", all[2].of("rate"), atLeast(6)},
 			{"CPU a delivery", "us", all[0].of("CPU"), "r3labs/sse", all[1].of("CPU"), goal{}},
 			{"memory, 1,000 clients", "MB", many[0].of("memory"), "r3labs/sse", many[1].of("memory"), atMost(0.9)},
-		}, nil
+		}
+		return b.beside(b.beside(lines, all[0], all[3], "rate k/s", "CPU us"), many[0], many[2], "memory MB"), nil
 	},
 }
 
 // heard has so many clients listen to a stream, and gives how that went. Path is that
 // of obsrun's; without it the program is broadcast, with the library of that name.
 func (b *bench) heard(program, path string, clients, events, pace int) func() (sample, error) {
-	if path == "" && b.peer("broadcast") == "" || path != "" && b.peer("flood") == "" {
+	if program == "" || path == "" && b.peer("broadcast") == "" || path != "" && b.peer("flood") == "" {
 		return nil
 	}
 	return func() (sample, error) {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 // row is one piece of work and how to measure it.
@@ -103,4 +104,17 @@ func (b *bench) inTurn(contenders ...contender) ([]samples, error) {
 		}
 	}
 	return all, nil
+}
+
+// beside adds lines that compare with another obsrun, where there is one. What is
+// compared is the name of a value and its unit.
+func (b *bench) beside(lines []line, ours, base samples, what ...string) []line {
+	if b.base == "" {
+		return lines
+	}
+	for _, what := range what {
+		name, unit, _ := strings.Cut(what, " ")
+		lines = append(lines, line{name, unit, ours.of(name), "base", base.of(name), goal{}})
+	}
+	return lines
 }

@@ -172,7 +172,7 @@ export class Detail {
   }
 
   drawPhase(phase, { model, now, start }) {
-    const lost = model.lostIn(phase.name);
+    const lost = phase.lost ?? 0;
     this.put(phaseLabel(phase.name), "phase", [
       ["Status", stateTitle(phase.state)],
       ["Elapsed", phase.start_ms ? clock(phaseLasted(phase, now)) : DASH],

@@ -129,18 +129,6 @@ export class Model {
     this.troubles = ++stamps;
   }
 
-  // lostIn counts the agents of a phase that were lost: the server counts them with
-  // those that ended. There are none before the run's end.
-  lostIn(phase) {
-    if (!this.totals?.lost) return 0;
-    if (this.lostOf !== this.troubles) {
-      this.lostOf = this.troubles;
-      this.lost = new Map();
-      for (const span of this.failed.values()) if (span.state === "lost") this.lost.set(span.phase ?? "", (this.lost.get(span.phase ?? "") ?? 0) + 1);
-    }
-    return this.lost.get(phase) ?? 0;
-  }
-
   // rows gives the spans that have rows: the agents; in a run without any, what
   // else was told, so that a plain command's spans can be seen too, or its
   // processes.

@@ -46,6 +46,7 @@ export class Page {
     this.beatAt = null;
     this.slowDrawn = 0;
     this.slowTook = 0; // ms
+    this.putOff = false; // to the next frame
     this.bare = recall("keys", "on") === "on";
     const find = (id) => document.getElementById(id);
     this.find = find;
@@ -296,8 +297,11 @@ export class Page {
     const grown = this.slowVersion !== model.version || live || replaying || this.slowTab !== frame.tab;
     const pause = Math.max(replaying ? REPLAY_DRAW_MS : SLOW_DRAW_MS, this.slowTook * JOIN_REST);
     const due = this.slowDrawn === 0 || this.slowTab !== frame.tab || !(live || replaying) || frame.clientNow - this.slowDrawn >= pause;
-    if (grown && due && beat && this.slowDrawn !== 0) this.changed(); // with all clocks it would be too much for one frame
-    else if (this.slowDrawn === 0 || (grown && due)) {
+    if (grown && due && beat && this.slowDrawn !== 0 && !this.putOff) {
+      this.putOff = true; // with all clocks it would be too much for one frame
+      this.changed();
+    } else if (this.slowDrawn === 0 || (grown && due)) {
+      this.putOff = false;
       const began = performance.now();
       this.slowDrawn = frame.clientNow;
       this.slowVersion = model.version;

@@ -63,7 +63,7 @@ function phaseAt(phase, at, tally, tools, readings = []) {
   if (begun && phase.state === "done" && phase.end_ms <= at) return { ...phase, ...tally };
   const state = begun ? "running" : "queued";
   const { tokens = NaN, tool_uses: read = NaN } = usedAt(readings, at);
-  return { ...phase, ...UNKNOWN, tokens, tool_uses: Number.isNaN(tools) ? read : tools, ...tally, state, start_ms: begun ? phase.start_ms : 0, end_ms: 0, wall_ms: 0, stalls: 0, counts: {} };
+  return { ...phase, ...UNKNOWN, tokens, tool_uses: Number.isNaN(tools) ? read : tools, ...tally, state, start_ms: begun ? phase.start_ms : 0, end_ms: 0, wall_ms: 0, lost: 0, stalls: 0, counts: {} };
 }
 
 const newTally = () => ({ agents: 0, queued: 0, running: 0, ended: 0, errors: 0 });

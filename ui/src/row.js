@@ -165,7 +165,7 @@ export class RowView {
       setAttr(this.lane, "aria-label", "outside of every phase");
       return;
     }
-    setText(this.note, phaseNote(phase, row.expanded, model.lostIn(row.phase)));
+    setText(this.note, phaseNote(phase, row.expanded, phase.lost ?? 0));
     if (phase.start_ms) this.setTime(phaseLasted(phase, now), phase.state !== "done");
     else setText(this.time, DASH);
     setText(this.tokens, number(phase.tokens));
