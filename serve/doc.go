@@ -16,7 +16,9 @@
 //
 //	/                  the dashboard
 //	/events            text/event-stream, one message a journal line
-//	/state             the folded state as JSON, or as a stream of deltas
+//	/state             the folded state as JSON, or as a stream of deltas, with an
+//	                   event "last" about the run before this one
+//	/samples           what agents and phases had used when, for a replay
 //	/telemetry.jsonl   the run's files
 //	/run_summary.json
 //	/terminal.cast

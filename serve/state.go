@@ -52,9 +52,11 @@ func (v *view) streamState(w http.ResponseWriter, r *http.Request) {
 // the end, stands an event with the run before this one. The error is one of
 // encoding; a client that is gone, or takes nothing, is none.
 func (v *view) sendDeltas(ctx context.Context, stream *stream, from int64) (ended bool, err error) {
-	last := make(chan []byte, 1)
-	go func() { last <- v.lastRun() }() // the runs beside it may be many
 	frame, err := v.first(from)
+	last := make(chan []byte, 1)
+	if err == nil && !frame.end {
+		go func() { last <- v.lastRun() }() // the runs beside it may be many
+	}
 	for {
 		if err != nil {
 			return false, err

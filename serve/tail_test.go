@@ -108,10 +108,16 @@ func TestTailDoesNotReachBack(t *testing.T) {
 	assert.Equal(t, sent(2951, lines[2950:]...), fromSlow.take())
 	assert.Equal(t, sent(2901, lines[2900:]...), fromFast.take())
 
+	offset := int64(0)
 	for line := range int64(3001) {
+		if line > 0 {
+			offset += int64(len(lines[line-1])) + 1
+		}
 		at, ok := v.tail.find(line)
-		if assert.Equal(t, line >= v.tail.from.line, ok, line) && ok {
-			assert.Equal(t, mark{line, int64(len(strings.Join(append(lines[:line:line], ""), "\n")))}, at)
+		if line < v.tail.from.line {
+			assert.False(t, ok)
+		} else if ok = assert.True(t, ok, line); ok {
+			assert.Equal(t, mark{line, offset}, at)
 		}
 	}
 	back, fromBack := placed(t, v)

@@ -227,7 +227,7 @@ func TestForkStorm(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	stdout, stderr, status := bounded(t, dir, nil, "--", "sh", "-c",
-		`for i in $(seq 500); do sleep 0.$((i % 9)) & done; wait; for i in $(seq 500); do (:); done; echo out; exit 5`)
+		`for i in $(seq 200); do sleep 0.$((i % 9)) & done; wait; for i in $(seq 300); do (:); done; echo out; exit 5`)
 	assert.Equal(t, 5, status)
 	assert.Equal(t, "out\n", stdout)
 	assert.Empty(t, stderr)

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"os"
+	"os/signal"
 	"syscall"
 	"testing"
 
@@ -23,6 +24,16 @@ func TestMain(m *testing.M) {
 	for _, name := range append(twins(), "OBSRUN_SOCKET", "OBSRUN_RUN_ID", "OBSRUN_RUN_DIR", "OBSRUN_PARENT_SPAN", "OBSRUN_URL", "TRACEPARENT", "CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY") {
 		if os.Getenv("TESTED") == "" {
 			os.Unsetenv(name) // the tests may run under obsrun, in CI
+		}
+	}
+	if os.Getenv("TESTED") == "" {
+		// What the tests were started to ignore, by nohup or by a shell without job
+		// control, is nothing to their commands: of a signal that is caught, they get
+		// the default again.
+		for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+			if signal.Ignored(sig) {
+				signal.Notify(make(chan os.Signal, 1), sig)
+			}
 		}
 	}
 	os.Setenv("TESTED", "1")

@@ -43,6 +43,7 @@ type session struct {
 	export  *export.Live
 	subject chan struct{} // closed when the work tree was looked at
 	unwatch func()        // stops the watchdog
+	ready   *supervisor.Prepared
 	process *supervisor.Process
 	// processes are those of the child.
 	processes *supervisor.Processes
@@ -56,10 +57,15 @@ func runCommand(ctx context.Context, w world, opt options) error {
 	// for nothing.
 	more := time.AfterFunc(youngFor, func() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + supervisor.KernelWaits) })
 	defer more.Stop()
+	ready := supervisor.Prepare(supervisor.Command{
+		Args: opt.command, NoPTY: opt.noPTY, Stdin: w.stdin, Stdout: w.stdout, Stderr: w.stderr,
+	})
+	defer ready.Close()
 	s, err := prepare(ctx, w, opt)
 	if err != nil {
 		return err
 	}
+	s.ready = ready
 	var exit supervisor.Exit
 	err = s.start()
 	if err == nil {
@@ -216,16 +222,10 @@ func (s *session) start() error {
 	if s.server != nil && s.opt.open {
 		openBrowser(s.server.OpenURL(), func(err error) { s.fault(fmt.Errorf("open the browser: %w", err)) })
 	}
-	command := supervisor.Command{
-		Args: s.opt.command, Env: s.environment(), NoPTY: s.opt.noPTY,
-		Stdin: s.w.stdin, Stdout: s.w.stdout, Stderr: s.w.stderr,
-		OnInterrupt: s.interrupted,
-	}
 	if s.cast != nil {
 		s.recorded = supervisor.NewCast(s.cast)
-		command.Cast = s.recorded
 	}
-	process, err := supervisor.Start(command)
+	process, err := s.ready.Start(s.environment(), s.recorded, s.interrupted)
 	if err != nil {
 		return err
 	}

@@ -370,6 +370,6 @@ func TestFlood(t *testing.T) {
 	for i := 1; i < len(heard); i++ {
 		longest = max(longest, heard[i].Sub(heard[i-1]))
 	}
-	assert.Less(t, longest, 3*time.Second, "without a word to the reader")
+	assert.Less(t, longest, 10*time.Second, "without a word to the reader")
 	t.Logf("%.0f lines a second; %d deltas, %v apart at most", connections*each/took.Seconds(), len(heard), longest)
 }
