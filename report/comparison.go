@@ -30,11 +30,9 @@ type Comparison struct {
 	Notes []string `json:"notes"`
 	// Totals are the totals of the summaries, and total_wall_ms.
 	Totals Changes `json:"totals"`
-	// Phases stand in the order of B, those that were removed after the phase that
-	// they followed in A.
+	// Phases and Agents stand by size of their change, the largest first: of wall
+	// time, then of tokens, then of tool uses.
 	Phases []PhaseChange `json:"phases"`
-	// Agents stand by size of their change, the largest first: of wall time, then
-	// of tokens, then of tool uses.
 	Agents []AgentChange `json:"agents"`
 	// Causes split the changes of wall time and tokens.
 	Causes []Cause `json:"causes"`
@@ -132,6 +130,14 @@ func (c Changes) Find(name string) (Change, bool) {
 // Compare tells what changed from a to b, and which of the thresholds that
 // crossed.
 func Compare(a, b Summary, thresholds ...Threshold) Comparison {
+	c := compareInOrder(a, b, thresholds...)
+	slices.SortStableFunc(c.Phases, func(x, y PhaseChange) int { return bySize(x.Values, y.Values) })
+	return c
+}
+
+// compareInOrder is Compare with the phases in the order of b, those that were
+// removed after the phase that they followed in a.
+func compareInOrder(a, b Summary, thresholds ...Threshold) Comparison {
 	c := Comparison{
 		A: refOf(&a), B: refOf(&b), Notes: notes(&a, &b),
 		Totals: changes(totalMeasures, &a, &b),
@@ -299,16 +305,21 @@ func compareAgents(a, b []Agent) []AgentChange {
 		}
 	}
 	slices.SortStableFunc(out, func(x, y AgentChange) int {
-		for _, name := range []string{"wall_ms", "tokens", "tool_uses"} {
-			dx, _ := x.Values.Find(name)
-			dy, _ := y.Values.Find(name)
-			if c := cmp.Compare(math.Abs(dy.Diff), math.Abs(dx.Diff)); c != 0 {
-				return c
-			}
-		}
-		return cmp.Or(strings.Compare(x.Name, y.Name), strings.Compare(x.Kind, y.Kind))
+		return cmp.Or(bySize(x.Values, y.Values), strings.Compare(x.Name, y.Name), strings.Compare(x.Kind, y.Kind))
 	})
 	return out
+}
+
+// bySize puts the larger change first.
+func bySize(x, y Changes) int {
+	for _, name := range []string{"wall_ms", "tokens", "tool_uses"} {
+		dx, _ := x.Find(name)
+		dy, _ := y.Find(name)
+		if c := cmp.Compare(math.Abs(dy.Diff), math.Abs(dx.Diff)); c != 0 {
+			return c
+		}
+	}
+	return 0
 }
 
 func agentChange(a, b *Agent) AgentChange {

@@ -105,7 +105,7 @@ func TestCompare(t *testing.T) {
 	for _, p := range c.Phases {
 		phases = append(phases, p.Name+" "+string(p.In))
 	}
-	require.Equal(t, []string{"discovery both", "gone removed", "library_depth_n both", "gone_too removed", "new added"}, phases)
+	require.Equal(t, []string{"new added", "gone removed", "library_depth_n both", "gone_too removed", "discovery both"}, phases)
 	require.Equal(t, "1", c.Phases[2].Depths[0].Name)
 	require.Equal(t, Removed, c.Phases[2].Depths[1].In)
 

@@ -9,8 +9,8 @@ type Last struct {
 	WallMS int64 `json:"wall_ms"`
 	// Phases stand in the order in which they began, each depth on its own.
 	Phases []LastPhase `json:"phases"`
-	// Comparison is what changed from it to the later run, null while that goes on:
-	// what is not done yet is no change.
+	// Comparison is what changed from it to the later run, phase after phase, null
+	// while that goes on: what is not done yet is no change.
 	Comparison *Comparison `json:"comparison"`
 }
 
@@ -33,7 +33,7 @@ func LastOf(before Summary, later *run.State) Last {
 		}
 	}
 	if later.Ended() {
-		comparison := Compare(before, Summarize(later))
+		comparison := compareInOrder(before, Summarize(later))
 		last.Comparison = &comparison
 	}
 	return last

@@ -105,7 +105,7 @@ func phasesOf(state *run.State, agents *crew, startMS int64) Phases {
 // average fills in the mean parallelism.
 func (p Phases) average() {
 	for i := range p {
-		p[i].MeanParallel = mean(p[i].AgentMS, p[i].WallMS)
+		p[i].MeanParallel = mean(p[i].AgentMS, p[i].WallMS, p[i].MaxParallel)
 		p[i].Depths.average()
 	}
 }

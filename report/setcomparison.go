@@ -31,7 +31,8 @@ type SetComparison struct {
 	// Alpha is the chance, of each measure, of calling a difference real that is none.
 	Alpha  float64 `json:"alpha"`
 	Totals Shifts  `json:"totals"`
-	// Phases have those of the depths beside their sum, in the order of B, then of A.
+	// Phases have those of the depths beside their sum. They and Agents stand by size
+	// of their change, the largest first.
 	Phases []PhaseShift `json:"phases"`
 	// Agents stand by size of their change, the largest first.
 	Agents []AgentShift `json:"agents"`
@@ -195,7 +196,19 @@ func phaseShifts(a, b *RunSet) []PhaseShift {
 		p.RunsA, p.RunsB, p.In = presence(inA, inB)
 		out = append(out, p)
 	}
+	slices.SortStableFunc(out, func(x, y PhaseShift) int { return shiftsBySize(x.Values, y.Values) })
 	return out
+}
+
+// shiftsBySize puts the larger change first, of the first measure in which the two
+// differ.
+func shiftsBySize(x, y Shifts) int {
+	for i := range x {
+		if c := cmp.Compare(math.Abs(y[i].Diff), math.Abs(x[i].Diff)); c != 0 {
+			return c
+		}
+	}
+	return 0
 }
 
 func agentShifts(a, b *RunSet) []AgentShift {
@@ -215,12 +228,7 @@ func agentShifts(a, b *RunSet) []AgentShift {
 		out = append(out, g)
 	}
 	slices.SortStableFunc(out, func(x, y AgentShift) int {
-		for i := range agentMeasures {
-			if c := cmp.Compare(math.Abs(y.Values[i].Diff), math.Abs(x.Values[i].Diff)); c != 0 {
-				return c
-			}
-		}
-		return cmp.Or(strings.Compare(x.Name, y.Name), strings.Compare(x.Kind, y.Kind))
+		return cmp.Or(shiftsBySize(x.Values, y.Values), strings.Compare(x.Name, y.Name), strings.Compare(x.Kind, y.Kind))
 	})
 	return out
 }

@@ -213,7 +213,7 @@ func TestAlignmentOfSets(t *testing.T) {
 	for _, p := range c.Phases {
 		phases = append(phases, fmt.Sprintf("%s %s %d %d", p.Name, p.In, p.RunsA, p.RunsB))
 	}
-	require.Equal(t, []string{"discovery both 4 4", "library_depth_n both 4 4", "library_depth_1 both 4 4", "new added 0 4", "gone removed 1 0"}, phases)
+	require.Equal(t, []string{"new added 0 4", "gone removed 1 0", "discovery both 4 4", "library_depth_n both 4 4", "library_depth_1 both 4 4"}, phases)
 	require.Len(t, c.Agents, 1)
 	g := c.Agents[0]
 	require.Equal(t, [2]int{4, 3}, [2]int{g.RunsA, g.RunsB})

@@ -54,7 +54,7 @@ func Summarize(state *run.State) Summary {
 		root, _ := state.Span(state.RootID())
 		s.TotalWallMS = max(0, last-info.StartMS, root.HeardMS)
 	}
-	s.Work.MeanParallel = mean(s.Work.AgentMS, s.TotalWallMS)
+	s.Work.MeanParallel = mean(s.Work.AgentMS, s.TotalWallMS, s.Totals.PeakParallelAgents)
 	for _, piece := range state.CriticalPath() {
 		s.CriticalPath = append(s.CriticalPath, Step{
 			SpanID: piece.SpanID, Name: piece.Name, Kind: piece.Kind, Phase: piece.Phase, Agent: piece.Agent,

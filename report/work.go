@@ -19,7 +19,8 @@ const maxModels = 50
 // them, so they can be more than the wall time.
 type Work struct {
 	// AgentMS is the wall time of all agents together, MeanParallel that divided by
-	// the run's: how many were at work at once on average.
+	// the run's: how many were at work at once on average. It is 0 where the times of
+	// the agents lie outside of the run's, so that it can not be told.
 	AgentMS      int64   `json:"agent_ms"`
 	MeanParallel float64 `json:"mean_parallel"`
 	// LLMMS is the time of the last attempts of LLM calls, LLMTimed how many calls
@@ -213,9 +214,10 @@ func (c *called) list() []Model {
 	return out[:min(len(out), maxModels)]
 }
 
-// mean is sum/wall to two decimals; 0 where there is no wall time.
-func mean(sum, wall int64) float64 {
-	if wall <= 0 {
+// mean is sum/wall to two decimals; 0 where there is no wall time, or where it can not
+// be that of the agents, since more than peak would have been at work.
+func mean(sum, wall, peak int64) float64 {
+	if wall <= 0 || float64(sum) > 1.01*float64(peak)*float64(wall) {
 		return 0
 	}
 	return math.Round(100*float64(sum)/float64(wall)) / 100

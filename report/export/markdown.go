@@ -31,8 +31,8 @@ const MaxMarkdown = 1<<20 - 1024
 const ganttAgents = 40
 
 // Markdown writes the summary in GitHub Flavored Markdown
-// (https://github.github.com/gfm/): how the run ended, what changed since the
-// baseline, what went wrong, its phases, its agents. All text of others is in code
+// (https://github.github.com/gfm/): how the run ended, what went wrong, what
+// changed since the baseline, its phases, its agents. All text of others is in code
 // or pre elements, with every character that means something to Markdown or HTML as
 // a character reference: it can make no link, no markup, no further cell, and mention
 // nobody. Tables end after 200 rows, the whole at MaxMarkdown.
@@ -50,8 +50,8 @@ func MarkdownWithin(w io.Writer, r Run, limit int) error {
 		write func(*markdown)
 	}{
 		{"head", func(m *markdown) { m.head(&s) }},
-		{"comparison", func(m *markdown) { m.comparison(r.Baseline, s) }},
 		{"problems", func(m *markdown) { m.problems(&s) }},
+		{"comparison", func(m *markdown) { m.comparison(r.Baseline, s) }},
 		{"phases", func(m *markdown) { m.phases(&s) }},
 		{"timeline", func(m *markdown) { m.timeline(&s) }},
 		{"stragglers", func(m *markdown) { m.stragglers(&s) }},
