@@ -106,5 +106,5 @@ func TestMarkdownCompares(t *testing.T) {
 	assert.NotContains(t, string(written(t, "markdown", r)), "Comparison")
 	r.Baseline = &before
 	b := string(written(t, "markdown", r))
-	assert.Regexp(t, `(?s)\A## .*\n\n### Comparison of two runs\n\n- \*\*A\*\* eigenda.*\n\n### Problems\n`, b)
+	assert.Regexp(t, `(?s)\A## .*\n\n### Problems\n.*\n\n### Comparison of two runs\n\n- \*\*A\*\* eigenda`, b)
 }
