@@ -169,11 +169,16 @@ func (s *State) wallOf(p *phase, state string) int64 {
 		}
 		return covered(ranges)
 	}
-	last := p.last
-	if s.ended && p.by[isLost] > 0 {
-		last = max(last, s.root.endAt)
+	return max(0, s.lastOf(p)-p.first)
+}
+
+// lastOf is when the phase was last at work: an agent that is lost was, up to the
+// run's end.
+func (s *State) lastOf(p *phase) int64 {
+	if s.ended && p.by[isLost] > 0 && !p.closed {
+		return max(p.last, s.root.endAt)
 	}
-	return max(0, last-p.first)
+	return p.last
 }
 
 type stretchOfTime struct{ from, to int64 }
@@ -220,7 +225,7 @@ func (s *State) Phases() []Phase {
 		}
 		v.Ended = v.Agents - v.Queued - v.Running
 		if state == Done {
-			v.EndMS = millis(max(p.last, p.first))
+			v.EndMS = millis(max(s.lastOf(p), p.first))
 		}
 		out = append(out, v)
 	}
