@@ -139,10 +139,16 @@ func (s *Summary) Estimate(prices Prices) Estimate {
 // text is the estimate as a line.
 func (e *Estimate) text() string {
 	text := fmt.Sprintf("%s by the prices of %s", cost(e.USD), e.Prices)
+	if e.Covered == 0 {
+		text = "nothing by the prices of " + e.Prices
+	}
 	if e.Date != "" {
 		text += " as of " + e.Date
 	}
-	if e.Covered < 0.995 {
+	switch {
+	case e.Covered == 0 && len(e.Unpriced) == 0:
+		text += ": it was not told which models were called"
+	case e.Covered > 0 && e.Covered < 0.995:
 		text += fmt.Sprintf(", for %.0f%% of the tokens", 100*e.Covered)
 	}
 	if len(e.Unpriced) > 0 {

@@ -12,7 +12,7 @@ func (p *Phase) atOnce() string {
 }
 
 func (p *Phase) meanText() string {
-	if p.AgentMS == 0 {
+	if p.MeanParallel == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%.1f", p.MeanParallel)
