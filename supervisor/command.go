@@ -71,43 +71,21 @@ type Process struct {
 }
 
 // Start runs c. An error is a [*StartError].
-func Start(c Command) (*Process, error) {
-	if len(c.Args) == 0 {
-		return nil, &StartError{statusFault, errors.New("run: no command was given")}
-	}
-	for _, list := range [][]string{c.Args, c.Env, {c.Dir}} {
-		for _, s := range list {
-			if _, err := syscall.BytePtrFromString(s); err != nil {
-				return nil, &StartError{statusCannotRun, errors.New("run: an argument or environment entry contains a NUL byte")}
-			}
-		}
-	}
-	if c.Dir != "" {
-		if info, err := os.Stat(c.Dir); err != nil {
-			return nil, fault("change directory", err)
-		} else if !info.IsDir() {
-			return nil, fault("change directory", &os.PathError{Op: "chdir", Path: c.Dir, Err: unix.ENOTDIR})
-		}
-	}
-	path, err := Resolve(c.Args[0], c.Env, c.Dir)
-	if err != nil {
-		return nil, err
-	}
-	var nulls []*os.File
-	for _, f := range []**os.File{&c.Stdin, &c.Stdout, &c.Stderr} {
-		if *f == nil {
-			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-			if err != nil {
-				return nil, fault("open /dev/null", err)
-			}
-			*f = null
-			nulls = append(nulls, null)
-		}
-	}
+func Start(c Command) (*Process, error) { return Prepare(c).Start(c.Env, c.Cast, c.OnInterrupt) }
+
+// Prepared is a command that can be started at once: the monitor, which takes a few
+// milliseconds to come up, does so meanwhile.
+type Prepared struct {
+	process *Process // nil: it was started, or is not wanted any more
+	err     error    // why it cannot be started
+}
+
+// Prepare makes ready for c, of which Env, Cast and OnInterrupt are not looked at: they are
+// what [Prepared.Start] is given. What fails, fails there. Until then no key is read, no
+// mode is changed, and signals are the caller's.
+func Prepare(c Command) *Prepared {
 	p := &Process{
 		command:  c,
-		nulls:    nulls,
-		started:  time.Now(),
 		signals:  make(chan os.Signal, 64),
 		late:     make(chan os.Signal, 4),
 		requests: make(chan func()),
@@ -115,17 +93,74 @@ func Start(c Command) (*Process, error) {
 		shut:     make(chan struct{}),
 		gone:     make(chan struct{}),
 	}
-	if err := p.start(path); err != nil {
+	return &Prepared{p, p.prepare()}
+}
+
+// Close gives up what was made ready, unless it was started.
+func (r *Prepared) Close() {
+	if p := r.process; p != nil {
+		r.process = nil
 		p.release()
+	}
+}
+
+// Start runs the command in this environment, once. Cast and onInterrupt are as in
+// [Command]. An error is a [*StartError].
+func (r *Prepared) Start(env []string, cast *Cast, onInterrupt func(os.Signal)) (*Process, error) {
+	defer r.Close()
+	p := r.process
+	c := &p.command
+	c.Env, c.Cast, c.OnInterrupt = env, cast, onInterrupt
+	path, err := c.check()
+	if err == nil {
+		err = r.err
+	}
+	if err == nil {
+		err = p.start(path)
+	}
+	if err != nil {
 		return nil, err
 	}
+	r.process = nil
 	go p.conduct()
 	return p, nil
 }
 
-// start sets everything up in the order in which it can fail.
-func (p *Process) start(path string) error {
+// check looks at what was asked for, and gives the path of the program.
+func (c *Command) check() (path string, err error) {
+	if len(c.Args) == 0 {
+		return "", &StartError{statusFault, errors.New("run: no command was given")}
+	}
+	for _, list := range [][]string{c.Args, c.Env, {c.Dir}} {
+		for _, s := range list {
+			if _, err := syscall.BytePtrFromString(s); err != nil {
+				return "", &StartError{statusCannotRun, errors.New("run: an argument or environment entry contains a NUL byte")}
+			}
+		}
+	}
+	if c.Dir != "" {
+		if info, err := os.Stat(c.Dir); err != nil {
+			return "", fault("change directory", err)
+		} else if !info.IsDir() {
+			return "", fault("change directory", &os.PathError{Op: "chdir", Path: c.Dir, Err: unix.ENOTDIR})
+		}
+	}
+	return Resolve(c.Args[0], c.Env, c.Dir)
+}
+
+// prepare sets everything up that needs no word of the run.
+func (p *Process) prepare() error {
 	c := &p.command
+	for _, f := range []**os.File{&c.Stdin, &c.Stdout, &c.Stderr} {
+		if *f == nil {
+			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+			if err != nil {
+				return fault("open /dev/null", err)
+			}
+			*f = null
+			p.nulls = append(p.nulls, null)
+		}
+	}
 	if keys := openKeyboard(int(c.Stdin.Fd())); keys != nil {
 		p.keys = keys
 	}
@@ -138,11 +173,19 @@ func (p *Process) start(path string) error {
 		p.keys.close()
 		p.keys = nil
 	}
-
-	p.listen()
+	p.learnIgnored()
 	if p.monitor, err = lead(p.layout, p.keys); err != nil {
 		return &StartError{statusFault, advised(err)}
 	}
+	return nil
+}
+
+// start has the monitor run the command.
+func (p *Process) start(path string) error {
+	c := &p.command
+	p.started = time.Now()
+	p.listen()
+	p.record()
 	p.job.want = isTerminal(c.Stdin) && !pipeline(c.Stdin, c.Stdout)
 	front := p.keys == nil || p.job.want && p.keys.foreground()
 	l := monitor.Launch{Path: path, Dir: c.Dir, Args: c.Args, Env: c.Env, Foreground: front}
@@ -153,7 +196,17 @@ func (p *Process) start(path string) error {
 		l.Home = unix.Getpgrp()
 		l.Foreground = front && p.keys != nil
 	}
+	if p.layout.readSize() { // nobody told of it
+		for _, s := range p.layout.screens {
+			_ = s.resize(&p.layout.size)
+		}
+	}
+	if front && p.keys != nil && len(p.layout.screens) > 0 {
+		p.layout.adopt(p.keys) // later, COMMAND may be setting a mode of its own
+	}
+	var err error
 	if p.pid, err = p.monitor.launch(l); err != nil {
+		p.monitor = nil // it has ended
 		var errno unix.Errno
 		if errors.As(err, &errno) && p.pid == refusedPID {
 			return refused(path, c.Dir, errno)
@@ -185,7 +238,7 @@ func (p *Process) begin(front bool) {
 		}
 	}
 	if front {
-		p.take()
+		p.hold()
 	}
 	for _, s := range p.layout.screens {
 		p.spawn(s.copy)
@@ -255,9 +308,9 @@ func (p *Process) Close() {
 	<-p.gone
 }
 
-// listen catches the signals that are passed on, except those that this process was
-// started to ignore: catching one would end that, here and in COMMAND.
-func (p *Process) listen() {
+// learnIgnored finds out which signals this process was started to ignore: catching one
+// would end that, here and in COMMAND.
+func (p *Process) learnIgnored() {
 	p.ignored = map[os.Signal]bool{}
 	for _, sig := range ignoredStops() {
 		p.ignored[sig] = true
@@ -272,6 +325,10 @@ func (p *Process) listen() {
 		p.ignored[syscall.SIGQUIT] = true
 		signal.Ignore(syscall.SIGQUIT)
 	}
+}
+
+// listen catches the signals that are passed on.
+func (p *Process) listen() {
 	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1,
 		syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT} {
 		if !p.ignored[sig] {
@@ -281,9 +338,12 @@ func (p *Process) listen() {
 	signal.Notify(p.signals, p.heard...)
 }
 
-// release frees what start set up.
+// release frees what prepare and start set up.
 func (p *Process) release() {
 	signal.Stop(p.signals)
+	if p.monitor != nil {
+		p.monitor.dismiss()
+	}
 	if p.layout != nil {
 		p.layout.close()
 	}

@@ -315,14 +315,17 @@ func (p *Process) reassess() {
 
 // take lets keys flow. Obsrun is in the foreground.
 func (p *Process) take() {
+	if p.typist != nil && !p.keys.isRaw() {
+		p.layout.adopt(p.keys)
+	}
+	p.hold()
+}
+
+// hold is take where COMMAND's terminal has its mode by now.
+func (p *Process) hold() {
 	p.resize()
-	if p.typist != nil {
-		if !p.keys.isRaw() {
-			p.layout.adopt(p.keys)
-		}
-		if p.keys.makeRaw() == nil {
-			_ = p.typist.start()
-		}
+	if p.typist != nil && p.keys.makeRaw() == nil {
+		_ = p.typist.start()
 	}
 	p.job.owned = true
 }

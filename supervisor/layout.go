@@ -98,7 +98,6 @@ func (p *Process) arrange() (*layout, error) {
 			s.broke = func(err error) { go p.request(func() { p.stdoutBroke(err) }) }
 		}
 	}
-	p.record(l, out)
 	return l, nil
 }
 
@@ -148,10 +147,11 @@ func (l *layout) add(p *Process, sink int) (*screen, error) {
 
 // record attaches the recording to what is shown on a terminal or, if nothing is, to
 // stdout.
-func (p *Process) record(l *layout, out int) {
+func (p *Process) record() {
 	if p.command.Cast == nil {
 		return
 	}
+	l, out := p.layout, int(p.command.Stdout.Fd())
 	shown := false
 	for i, s := range l.screens {
 		if terminalMode(s.sink) != nil {

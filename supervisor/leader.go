@@ -58,12 +58,17 @@ func (m *leader) launch(l monitor.Launch) (int, error) {
 		go m.listen()
 		return int(first.A), nil
 	}
-	close(m.events) // nobody listens
-	m.close()
+	m.dismiss()
 	if err != nil {
 		return 0, fmt.Errorf("start the monitor: %w", err)
 	}
 	return refusedPID, unix.Errno(first.A)
+}
+
+// dismiss ends a monitor that runs nothing.
+func (m *leader) dismiss() {
+	close(m.events) // nobody listens
+	m.close()
 }
 
 func (m *leader) handshake(l monitor.Launch) (monitor.Frame, error) {

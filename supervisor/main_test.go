@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,6 +58,13 @@ func TestMain(m *testing.M) {
 	// What the tests were started with beyond the three is nothing to their commands.
 	for _, fd := range inheritedFiles() {
 		syscall.CloseOnExec(fd)
+	}
+	// Nor is what they were started to ignore, by nohup or by a shell without job
+	// control: of a signal that is caught, a command gets the default again.
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
 	}
 	os.Exit(m.Run())
 }

@@ -63,7 +63,13 @@ type watch struct {
 	// or its directory while it is missing.
 	watched     string
 	watchedInfo os.FileInfo
+	// others counts what was written to other files of the directory. Beyond busy of
+	// them the poll has to do until the file is there: each is a wake-up for nothing,
+	// and the directory of a run has the journal.
+	others int
 }
+
+const busy = 64
 
 func (w *watch) follow(ctx context.Context) {
 	var events <-chan fsnotify.Event
@@ -95,6 +101,11 @@ func (w *watch) follow(ctx context.Context) {
 			case filepath.Base(event.Name) == filepath.Base(w.path) || event.Name == w.watched:
 				w.look()
 				w.send()
+			case event.Op == fsnotify.Write:
+				if w.others++; w.others == busy {
+					_ = w.notify.Remove(w.watched)
+					w.watched, w.watchedInfo = "", nil
+				}
 			}
 		case _, open := <-errs:
 			if !open {
@@ -140,7 +151,7 @@ func (w *watch) rewatch() bool {
 		return false
 	}
 	target, info := resolve(w.path)
-	if target == "" {
+	if target == "" && w.others < busy {
 		target, info = resolve(filepath.Dir(w.path))
 	}
 	if target == w.watched && (target == "" || os.SameFile(info, w.watchedInfo)) {

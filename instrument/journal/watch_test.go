@@ -185,3 +185,30 @@ func TestWatchCoalesces(t *testing.T) {
 	require.Positive(t, woken)
 	require.Less(t, woken, 10)
 }
+
+// A file that is still missing, in a directory where another is written to all the
+// time, is looked for in longer steps: its directory is not watched any more.
+func TestWatchInBusyDirectory(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "log"), filepath.Join(dir, "other")
+	write(t, other, "a\n")
+	w := Watch(t.Context(), path)
+	awaken(t, w)
+	time.Sleep(youngFor + 100*time.Millisecond)
+	drain(w)
+	for range 4 * busy {
+		write(t, other, "a\n")
+		time.Sleep(100 * time.Microsecond) // or the kernel makes one event of several
+	}
+	drain(w)
+	for _, text := range []string{"b\n", "c\n"} {
+		write(t, path, text)
+		awaken(t, w)
+		drain(w)
+	}
+	require.NoError(t, os.Remove(path))
+	awaken(t, w)
+	drain(w)
+	write(t, path, "d\n")
+	awaken(t, w)
+}
