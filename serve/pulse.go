@@ -32,6 +32,8 @@ type pulse struct {
 	stop    context.CancelFunc
 	waiting map[int64]*frame // by the line that the clients have
 	told    time.Time        // the last beat at which something was given out
+	resting int64            // the line at which the beat waits for news; rouse ends that
+	rouse   func()
 
 	// whole is the last whole state that was encoded, to be shared by clients that
 	// connect at about the same time; readers are those who may want it.
@@ -99,16 +101,40 @@ func (p *pulse) join() (leave func()) {
 }
 
 func (p *pulse) beat(ctx context.Context) {
-	ticker := time.NewTicker(tickEvery)
-	defer ticker.Stop()
+	timer := time.NewTimer(tickEvery)
+	defer timer.Stop()
 	for {
 		select {
-		case <-ticker.C:
-			p.tick(time.Now())
+		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
+		now := time.Now()
+		p.tick(now)
+		p.rest(ctx)
+		timer.Reset(time.Until(now.Add(tickEvery)))
 	}
+}
+
+// rest waits until there is news, somebody wants news that is older, or the clock is to
+// be told: a quiet run costs next to nothing.
+func (p *pulse) rest(ctx context.Context) {
+	reached, _ := progress(p.feed)
+	p.mu.Lock()
+	if ctx.Err() != nil { // the next beat has the say by now
+		p.mu.Unlock()
+		return
+	}
+	ctx, rouse := context.WithDeadline(ctx, p.told.Add(clockEvery))
+	defer rouse()
+	p.resting, p.rouse = reached, rouse
+	for from := range p.waiting {
+		if from < reached {
+			rouse()
+		}
+	}
+	p.mu.Unlock()
+	_, _, _ = p.feed.Wait(ctx, reached)
 }
 
 // tick gives a frame to everybody for whom there is something new. All frames of
@@ -150,6 +176,9 @@ func (p *pulse) next(ctx context.Context, from int64) (*frame, error) {
 	if f == nil {
 		f = &frame{ready: make(chan struct{})}
 		p.waiting[from] = f
+	}
+	if from < p.resting {
+		p.rouse()
 	}
 	p.mu.Unlock()
 	select {

@@ -18,11 +18,13 @@ var rows = []row{
 	otlp,
 	paced,
 	flat,
+	state,
 	documents,
 	comparison,
 	list,
 	quiet,
 	processes,
+	gateway,
 }
 
 func main() {

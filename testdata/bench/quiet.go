@@ -52,7 +52,7 @@ var processes = row{
 				}
 				defer l.stop()
 				for range children {
-					if err := l.tell("sleep 60 &"); err != nil {
+					if err := l.tell(`sleep 60 & pids="$pids $!"`); err != nil {
 						return nil, err
 					}
 				}
@@ -61,7 +61,7 @@ var processes = row{
 				before, _ := l.used()
 				time.Sleep(watched)
 				after, _ := l.used()
-				_ = l.tell("kill $(jobs -p)")
+				_ = l.tell(`[ -z "$pids" ] || kill $pids`)
 				return sample{"CPU": (after - before) / ms(watched) * 100}, nil
 			}
 		}

@@ -16,36 +16,45 @@ const maxText = 200
 
 // attrRow names an attribute that is taken over.
 type attrRow struct {
-	name string   // its name in the event's attrs
-	keys []string // where it comes from, best first
+	name  string   // its name in the event's attrs
+	keys  []string // where it comes from, best first
+	looks uint64   // of the keys
 }
 
 // attrRows is all that is taken over besides names, counters and errors.
 var attrRows = []attrRow{
-	{"model", []string{"gen_ai.response.model", "ai.response.model", "llm.response.model_name", "gen_ai.request.model", "llm.model_name", "embedding.model_name", "ai.model.id", "model"}},
-	{"provider", []string{"gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider"}},
-	{"operation", []string{"gen_ai.operation.name", "ai.operationId", "openinference.span.kind", "traceloop.span.kind", "llm.request.type"}},
-	{"finish_reason", []string{"gen_ai.response.finish_reasons", "ai.response.finishReason", "stop_reason"}},
-	{"agent_id", []string{"gen_ai.agent.id", "agent_id"}},
-	{"session_id", []string{"gen_ai.conversation.id", "session.id"}},
-	{"tool_call_id", []string{"gen_ai.tool.call.id", "ai.toolCall.id", "tool_use_id"}},
-	{"cache_write_tokens", []string{"gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens", "llm.token_count.prompt_details.cache_write", "ai.usage.inputTokenDetails.cacheWriteTokens", "cache_creation_tokens"}},
-	{"reasoning_tokens", []string{"gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens", "llm.token_count.completion_details.reasoning", "llm.usage.reasoning_tokens", "ai.usage.reasoningTokens", "thoughts_token_count"}},
-	{"ttft_ms", []string{"ttft_ms", "ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"}},
-	{"request_attempts", []string{"attempt", "total_attempts"}},
-	{"query_source", []string{"query_source"}},
-	{"decision", []string{"decision"}},
-	{"result_tokens", []string{"result_tokens"}},
-	{"context_tokens", []string{"total_tokens"}},
-	{"http_method", []string{"http.request.method", "http.method"}},
-	{"http_status", []string{"http.response.status_code", "http.status_code", "status_code"}},
-	{"server", []string{"server.address", "net.peer.name"}},
-	{"error_type", []string{"error.type", "error_type"}},
+	{name: "model", keys: []string{"gen_ai.response.model", "ai.response.model", "llm.response.model_name", "gen_ai.request.model", "llm.model_name", "embedding.model_name", "ai.model.id", "model"}},
+	{name: "provider", keys: []string{"gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider"}},
+	{name: "operation", keys: []string{"gen_ai.operation.name", "ai.operationId", "openinference.span.kind", "traceloop.span.kind", "llm.request.type"}},
+	{name: "finish_reason", keys: []string{"gen_ai.response.finish_reasons", "ai.response.finishReason", "stop_reason"}},
+	{name: "agent_id", keys: []string{"gen_ai.agent.id", "agent_id"}},
+	{name: "session_id", keys: []string{"gen_ai.conversation.id", "session.id"}},
+	{name: "tool_call_id", keys: []string{"gen_ai.tool.call.id", "ai.toolCall.id", "tool_use_id"}},
+	{name: "cache_write_tokens", keys: []string{"gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens", "llm.token_count.prompt_details.cache_write", "ai.usage.inputTokenDetails.cacheWriteTokens", "cache_creation_tokens"}},
+	{name: "reasoning_tokens", keys: []string{"gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens", "llm.token_count.completion_details.reasoning", "llm.usage.reasoning_tokens", "ai.usage.reasoningTokens", "thoughts_token_count"}},
+	{name: "ttft_ms", keys: []string{"ttft_ms", "ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"}},
+	{name: "request_attempts", keys: []string{"attempt", "total_attempts"}},
+	{name: "query_source", keys: []string{"query_source"}},
+	{name: "decision", keys: []string{"decision"}},
+	{name: "result_tokens", keys: []string{"result_tokens"}},
+	{name: "context_tokens", keys: []string{"total_tokens"}},
+	{name: "http_method", keys: []string{"http.request.method", "http.method"}},
+	{name: "http_status", keys: []string{"http.response.status_code", "http.status_code", "status_code"}},
+	{name: "server", keys: []string{"server.address", "net.peer.name"}},
+	{name: "error_type", keys: []string{"error.type", "error_type"}},
 }
 
 // sortedRows are attrRows by name, and one for the service.
-var sortedRows = slices.SortedFunc(slices.Values(append(slices.Clone(attrRows), attrRow{name: "service"})),
-	func(a, b attrRow) int { return cmp.Compare(a.name, b.name) })
+var sortedRows = func() []attrRow {
+	rows := append(slices.Clone(attrRows), attrRow{name: "service"})
+	for i := range rows {
+		for _, key := range rows[i].keys {
+			rows[i].looks |= look(key)
+		}
+	}
+	slices.SortFunc(rows, func(a, b attrRow) int { return cmp.Compare(a.name, b.name) })
+	return rows
+}()
 
 // attrsOf gives the attrs of an event, nil where there are none. Service is the
 // resource's service.name.
@@ -63,6 +72,9 @@ func attrsOf(a attributes, service string) json.RawMessage {
 		row := &sortedRows[i]
 		if row.keys == nil && service != "" {
 			put(row.name, service)
+		}
+		if a.looks&row.looks == 0 {
+			continue
 		}
 		for _, key := range row.keys {
 			if v, ok := a.find(key); ok {

@@ -127,10 +127,21 @@ func (r *kindRow) matches(name string, a attributes) bool {
 	return value == r.value
 }
 
+// kindLooks are the looks of the rows' keys, 0 where a row has none.
+var kindLooks = func() []uint64 {
+	looks := make([]uint64, len(kinds))
+	for i := range kinds {
+		if key := kinds[i].key; key != "" {
+			looks[i] = look(key)
+		}
+	}
+	return looks
+}()
+
 // kindOf gives the row for a span.
 func kindOf(name string, a attributes) *kindRow {
 	for i := range kinds {
-		if kinds[i].matches(name, a) {
+		if key := kindLooks[i]; (key == 0 || a.looks&key != 0) && kinds[i].matches(name, a) {
 			return &kinds[i]
 		}
 	}

@@ -120,7 +120,7 @@ func newRecord(lr *logs.LogRecord, resource attributes, scope string) *record {
 func (r *Receiver) takeLog(l *record) {
 	row := logRowOf(l.event)
 	if row == nil {
-		if level := int32(l.SeverityNumber); level >= int32(logs.SeverityNumber_SEVERITY_NUMBER_WARN) && r.mem.once(l.hash()) {
+		if level := int32(l.SeverityNumber); level >= int32(logs.SeverityNumber_SEVERITY_NUMBER_WARN) && r.mem.once(l.key()) {
 			message := l.GetBody().GetStringValue()
 			if message == "" {
 				message = l.event
@@ -132,7 +132,7 @@ func (r *Receiver) takeLog(l *record) {
 		}
 		return
 	}
-	if row.meaning == nothing || row.when != "" && l.attrs.text(row.when) != row.is || !r.mem.once(l.hash()) {
+	if row.meaning == nothing || row.when != "" && l.attrs.text(row.when) != row.is || !r.mem.once(l.key()) {
 		return
 	}
 	switch row.meaning {
@@ -293,6 +293,9 @@ func (r *Receiver) show(severity int32, message, spanID string, ts telemetry.Flo
 		r.warn(fmt.Sprintf("%d log records of severity WARN and above came by OTLP; further ones are not shown", maxShown))
 	}
 }
+
+// key is the hash, as no span has it.
+func (l *record) key() spanKey { return keyOf([]byte(l.hash()), nil) }
 
 // hash is an id for what a record tells: the same when it is sent again.
 func (l *record) hash() string {

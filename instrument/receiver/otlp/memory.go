@@ -36,10 +36,10 @@ func (r *recent[K, V]) set(key K, value V) {
 // bounded; what is forgotten costs accuracy in odd cases, never correctness of
 // the rest.
 type memory struct {
-	// ended are the spans that were told, by trace and span id: exporters send a
+	// ended are the spans and log records that were told: exporters send a
 	// batch again when the answer was lost, and a second start would be a second
 	// attempt.
-	ended recent[string, struct{}]
+	ended recent[spanKey, struct{}]
 	// metered are span ids below which an inference span with usage lies.
 	metered recent[string, struct{}]
 	// spans are the spans that Claude Code's log records can be about, by
@@ -76,7 +76,7 @@ const (
 
 func newMemory() memory {
 	return memory{
-		ended:     recent[string, struct{}]{limit: maxRecent},
+		ended:     recent[spanKey, struct{}]{limit: maxRecent},
 		metered:   recent[string, struct{}]{limit: maxRecent},
 		spans:     recent[string, string]{limit: maxSpecial},
 		failures:  recent[string, string]{limit: maxSpecial},
@@ -114,8 +114,17 @@ func (m *memory) reported(a, resource attributes) {
 	}
 }
 
+// spanKey is a trace id and a span id.
+type spanKey [24]byte
+
+func keyOf(traceID, spanID []byte) (key spanKey) {
+	copy(key[:16], traceID)
+	copy(key[16:], spanID)
+	return key
+}
+
 // once tells whether the key is new.
-func (m *memory) once(key string) bool {
+func (m *memory) once(key spanKey) bool {
 	if m.ended.has(key) {
 		return false
 	}

@@ -121,7 +121,7 @@ func (r *Receiver) takeSpan(s *span) {
 		r.takeLogfireLog(s)
 		return
 	}
-	if s.EndTimeUnixNano != 0 && !r.mem.once(string(s.TraceId)+string(s.SpanId)) {
+	if s.EndTimeUnixNano != 0 && !r.mem.once(keyOf(s.TraceId, s.SpanId)) {
 		return
 	}
 	if r.mem.metered.has(s.id) && !s.own() { // whose sums are sums of all below
@@ -172,7 +172,7 @@ func (r *Receiver) takeSpan(s *span) {
 }
 
 func (r *Receiver) takePending(s *span) {
-	if s.parent == "" || r.mem.ended.has(string(s.TraceId)+string(s.ParentSpanId)) {
+	if s.parent == "" || r.mem.ended.has(keyOf(s.TraceId, s.ParentSpanId)) {
 		return
 	}
 	parent := strings.ToLower(s.attrs.text("logfire.pending_parent_id"))
@@ -190,7 +190,7 @@ func (r *Receiver) takePending(s *span) {
 // with a level on OpenTelemetry's scale of severities.
 func (r *Receiver) takeLogfireLog(s *span) {
 	level, ok := s.attrs.number("logfire.level_num")
-	if !ok || !r.mem.once(string(s.TraceId)+string(s.SpanId)) {
+	if !ok || !r.mem.once(keyOf(s.TraceId, s.SpanId)) {
 		return
 	}
 	message := s.attrs.first("logfire.msg_template") // the message may hold content

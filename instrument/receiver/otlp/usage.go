@@ -84,6 +84,15 @@ var usageRows = []usageRow{
 	{claudeCode, "cost_usd", cost, false},
 }
 
+// usageLooks are the looks of the rows' keys.
+var usageLooks = func() []uint64 {
+	looks := make([]uint64, len(usageRows))
+	for i := range usageRows {
+		looks[i] = look(usageRows[i].key)
+	}
+	return looks
+}()
+
 // callIDs are the attributes with the provider's id of a response or request,
 // best first.
 var callIDs = []string{"gen_ai.response.id", "ai.response.id", "request_id", "llm.response.id"}
@@ -114,7 +123,7 @@ func usageOf(a attributes) (c telemetry.Counters, ok bool) {
 	apart := false
 	for i := range usageRows {
 		row := &usageRows[i]
-		if has[row.measure] {
+		if a.looks&usageLooks[i] == 0 || has[row.measure] {
 			continue
 		}
 		value, found := a.number(row.key)
