@@ -110,7 +110,7 @@ func TestForbiddenCalls(t *testing.T) {
 	require.NoError(t, err)
 	checked := 0
 	require.NoError(t, filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
-		if _, module := os.Stat(filepath.Join(file, "go.mod")); err == nil && d.IsDir() && file != root && module == nil {
+		if _, module := os.Stat(filepath.Join(file, "go.mod")); err == nil && d.IsDir() && module == nil && strings.HasPrefix(file, filepath.Join(root, "testdata")) {
 			return filepath.SkipDir // a module of its own
 		}
 		if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
