@@ -244,6 +244,30 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	require.LessOrEqual(t, descriptors(), files)
 }
 
+// What was made ready and is not wanted leaves nothing behind, its monitor neither.
+func TestPreparedIsGivenUp(t *testing.T) {
+	once := func() {
+		for _, noPTY := range []bool{false, true} {
+			r := Prepare(Command{Args: []string{"true"}, NoPTY: noPTY})
+			require.NoError(t, r.err)
+			monitor := r.process.monitor.pid
+			require.NoError(t, syscall.Kill(monitor, 0))
+			r.Close()
+			r.Close()
+			require.ErrorIs(t, syscall.Kill(monitor, 0), syscall.ESRCH)
+		}
+	}
+	once()
+	files := func() int {
+		entries, err := os.ReadDir("/dev/fd")
+		require.NoError(t, err)
+		return len(entries)
+	}
+	before := files()
+	once()
+	require.LessOrEqual(t, files(), before)
+}
+
 func TestNestedRuns(t *testing.T) {
 	exe, err := os.Executable()
 	require.NoError(t, err)

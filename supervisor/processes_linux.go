@@ -26,11 +26,6 @@ type procTable struct {
 	look int
 	name []byte
 	buf  [2048]byte
-	// ids are the processes that /proc showed when it was last read, and newest the
-	// number that was given out last by then: while it stays there is no new one.
-	ids    []int
-	newest []byte // as the kernel tells it; nil: it does not
-	counts int    // descriptor of where; -1: not open
 }
 
 type keptFile struct{ fd, look int }
@@ -48,7 +43,7 @@ func mostKept() int {
 }
 
 func newProcTable() *procTable {
-	return &procTable{dir: -1, counts: -1, most: mostKept(), kept: make(map[int]keptFile), name: make([]byte, 0, 32)}
+	return &procTable{dir: -1, most: mostKept(), kept: make(map[int]keptFile), name: make([]byte, 0, 32)}
 }
 
 func (t *procTable) open() bool {
@@ -58,17 +53,14 @@ func (t *procTable) open() bool {
 			return false
 		}
 		t.dir = dir
-		t.counts, _ = unix.Openat(dir, "sys/kernel/ns_last_pid", unix.O_RDONLY|unix.O_CLOEXEC, 0) // else -1
 	}
 	return true
 }
 
 func (t *procTable) close() {
-	for _, fd := range []*int{&t.dir, &t.counts} {
-		if *fd >= 0 {
-			unix.Close(*fd)
-			*fd = -1
-		}
+	if t.dir >= 0 {
+		unix.Close(t.dir)
+		t.dir = -1
 	}
 	for _, file := range t.kept {
 		unix.Close(file.fd)
@@ -126,10 +118,7 @@ func (t *procTable) list(table []processStat, skip map[int]struct{}) []processSt
 		return table
 	}
 	t.look++
-	if t.born() || t.look%strangersFor == 0 {
-		t.ids = processIDs()
-	}
-	for _, pid := range t.ids {
+	for _, pid := range processIDs() {
 		if _, ok := skip[pid]; ok {
 			continue
 		}
@@ -146,18 +135,6 @@ func (t *procTable) list(table []processStat, skip map[int]struct{}) []processSt
 		}
 	}
 	return table
-}
-
-// born tells whether there may be processes that were not there the last time.
-func (t *procTable) born() bool {
-	n, err := unix.Pread(t.counts, t.buf[:], 0)
-	if err != nil || n <= 0 {
-		t.newest = nil
-		return true
-	}
-	same := bytes.Equal(t.newest, t.buf[:n])
-	t.newest = append(t.newest[:0], t.buf[:n]...)
-	return !same
 }
 
 // one gives a single process.
