@@ -88,7 +88,7 @@ func TestMaskingIsQuick(t *testing.T) {
 		"assignments": "a=", "flags": "-a ", "quotes": `"`, "members": `"a":`, "words": "a ", "colons": "a:", "schemes": "a://", "ats": "://@", "parts": "-p;", "keys": "sk-",
 	} {
 		began := time.Now()
-		maskSecrets([]string{"sh", "-c", strings.Repeat(piece, 128<<10/len(piece))})
+		maskSecrets([]string{"sh", "-c", strings.Repeat(piece, 32<<10/len(piece))})
 		assert.Less(t, time.Since(began), 5*time.Second, name)
 	}
 	assert.Equal(t, []string{"a=b=c=d=e=f=g=h=" + masked}, maskSecrets([]string{"a=b=c=d=e=f=g=h=i=j"}))
