@@ -207,7 +207,7 @@ func (e *examination) dashboard() {
 func (e *examination) listen(ctx context.Context) (metered []string) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	socket, err := receiver.ListenSocket(func(telemetry.Event) error { return nil }, func(context.Context) error { return nil })
+	socket, err := receiver.ListenSocket(func([]telemetry.Event) error { return nil }, func(context.Context) error { return nil })
 	if err != nil {
 		e.scene.failed[telemetry.SourceSocket] = err
 		e.d.Find(report.LevelWarn, telemetry.SourceSocket, err.Error())

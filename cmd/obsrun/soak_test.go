@@ -55,7 +55,7 @@ func newPlant(t *testing.T, now func() time.Time) *plant {
 	s.recorder, err = run.NewRecorder(s.dir, now)
 	require.NoError(t, err)
 	require.NoError(t, s.recorder.Begin("soak", map[string]any{"run_id": "soak-20260408-abc123"}))
-	s.socket, err = receiver.ListenSocket(s.recorder.Record, s.recorder.Sync)
+	s.socket, err = receiver.ListenSocket(s.recorder.RecordAll, s.recorder.Sync)
 	require.NoError(t, err)
 	s.server, err = serve.Listen(serve.Config{
 		RunID: "soak-20260408-abc123", Dir: s.dir, Feed: s.recorder.Feed(), Page: ui.Page, Token: "token", Listen: "127.0.0.1:0",

@@ -55,7 +55,7 @@ func (s *session) listen() {
 	if s.opt.gateway != nil {
 		s.openGateway()
 	}
-	socket, err := receiver.ListenSocket(record, s.recorder.Sync)
+	socket, err := receiver.ListenSocket(s.recorder.RecordAll, s.recorder.Sync)
 	if err != nil {
 		s.lack(telemetry.SourceSocket, err)
 	} else {

@@ -22,10 +22,14 @@ const (
 
 var errCut = errors.New("the connection ended within the line")
 
+// maxTogether is how many events of one client are recorded in one go.
+const maxTogether = 64
+
 // connection splits what one client sends into lines.
 type connection struct {
 	conn   *net.UnixConn
-	record func(telemetry.Event) error
+	record func([]telemetry.Event) error
+	events []telemetry.Event // read, and not recorded yet
 
 	buf []byte
 	end int // buf[:end] is the beginning of a line
@@ -136,6 +140,14 @@ func (c *connection) lines(whole []byte) {
 		whole = rest
 		c.line(bytes.TrimSuffix(line, []byte{'\r'}))
 	}
+	c.flush()
+}
+
+// flush records the events that were read.
+func (c *connection) flush() {
+	_ = c.record(c.events)
+	clear(c.events) // they hold on to what they were read from
+	c.events = c.events[:0]
 }
 
 // blank tells whether there is nothing in the line but what JSON takes for space.
@@ -145,21 +157,29 @@ func (c *connection) line(line []byte) {
 	if blank(line) {
 		return
 	}
-	event, err := telemetry.DecodeClient(line)
+	if len(c.events) == maxTogether {
+		c.flush()
+	}
+	c.events = append(c.events, telemetry.Event{})
+	event := &c.events[len(c.events)-1]
+	err := event.DecodeClient(line)
 	switch {
 	case err != nil && len(line) > telemetry.MaxLine:
-		event = telemetry.Rejected(telemetry.SourceSocket, bytes.Clone(line[:keptOfLine]), err)
+		*event = telemetry.Rejected(telemetry.SourceSocket, bytes.Clone(line[:keptOfLine]), err)
 	case err != nil:
-		event = telemetry.Rejected(telemetry.SourceSocket, line, err)
+		*event = telemetry.Rejected(telemetry.SourceSocket, line, err)
 	default:
 		event.Source = telemetry.SourceSocket
 	}
-	_ = c.record(event)
+}
+
+func (c *connection) reject(line []byte, err error) {
+	c.events = append(c.events, telemetry.Rejected(telemetry.SourceSocket, bytes.Clone(line), err))
+	c.flush()
 }
 
 func (c *connection) tooLong(length int) {
-	err := fmt.Errorf("line of %d bytes, over the limit of %d", length, telemetry.MaxLine)
-	_ = c.record(telemetry.Rejected(telemetry.SourceSocket, bytes.Clone(c.buf[:keptOfLine]), err))
+	c.reject(c.buf[:keptOfLine], fmt.Errorf("line of %d bytes, over the limit of %d", length, telemetry.MaxLine))
 }
 
 // last takes the last line of a client that has ended: a newline may be missing.
@@ -169,6 +189,7 @@ func (c *connection) last() {
 		return
 	}
 	c.line(bytes.TrimSuffix(bytes.Clone(c.buf[:c.end]), []byte{'\r'}))
+	c.flush()
 }
 
 // cut tells of a line whose end never came.
@@ -177,6 +198,6 @@ func (c *connection) cut() {
 	case c.skipped > 0:
 		c.tooLong(c.skipped)
 	case !blank(c.buf[:c.end]):
-		_ = c.record(telemetry.Rejected(telemetry.SourceSocket, bytes.Clone(c.buf[:min(c.end, keptOfLine)]), errCut))
+		c.reject(c.buf[:min(c.end, keptOfLine)], errCut)
 	}
 }

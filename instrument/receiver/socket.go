@@ -38,7 +38,7 @@ type Socket struct {
 	// Path is where clients connect, absolute and under 100 bytes.
 	Path string
 
-	record   func(telemetry.Event) error
+	record   func([]telemetry.Event) error
 	sync     func(context.Context) error
 	listener *net.UnixListener
 	own      os.FileInfo // the socket file as it was made
@@ -57,10 +57,11 @@ type Socket struct {
 
 // ListenSocket makes the socket, mode 0600, in a new private directory under
 // the system's directory for temporary files, or under /tmp where that path is
-// too long or cannot be used. record gets the events of a connection one after
-// the other, of several connections at once; sync returns when everything that
+// too long or cannot be used. record gets the events of a connection in their
+// order, as many as came together, of several connections at once, and keeps not the
+// slice; sync returns when everything that
 // was recorded before is in the journal.
-func ListenSocket(record func(telemetry.Event) error, sync func(context.Context) error) (*Socket, error) {
+func ListenSocket(record func([]telemetry.Event) error, sync func(context.Context) error) (*Socket, error) {
 	listener, path, err := listenUnder(os.TempDir())
 	if err != nil {
 		var second error
@@ -225,7 +226,7 @@ func (s *Socket) again() bool {
 }
 
 func (s *Socket) warn(message string) {
-	_ = s.record(telemetry.Event{Type: telemetry.Log, Level: "warn", Message: message, Source: telemetry.SourceObsrun})
+	_ = s.record([]telemetry.Event{{Type: telemetry.Log, Level: "warn", Message: message, Source: telemetry.SourceObsrun}})
 }
 
 // serve reads from one client until it is done.

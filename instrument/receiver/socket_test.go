@@ -38,6 +38,13 @@ func (r *record) add(ev telemetry.Event) error {
 	return nil
 }
 
+func (r *record) addAll(events []telemetry.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, events...)
+	return nil
+}
+
 func (r *record) sync(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,7 +82,7 @@ func (r *record) faults() []string {
 func listen(t *testing.T) (*Socket, *record) {
 	t.Helper()
 	r := &record{}
-	s, err := ListenSocket(r.add, r.sync)
+	s, err := ListenSocket(r.addAll, r.sync)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		select {
@@ -321,7 +328,7 @@ func TestSocketChunks(t *testing.T) {
 	// The splitter itself, at every pair of cuts around the short lines.
 	split := func(chunks ...string) []telemetry.Event {
 		r := &record{}
-		c := connection{record: r.add, buf: make([]byte, 64)}
+		c := connection{record: r.addAll, buf: make([]byte, 64)}
 		for _, chunk := range chunks {
 			for len(chunk) > 0 {
 				n := copy(c.room(), chunk)
@@ -351,7 +358,7 @@ func FuzzConnection(f *testing.F) {
 	f.Add(bytes.Repeat([]byte("y"), 5000), uint16(4096))
 	f.Fuzz(func(t *testing.T, in []byte, size uint16) {
 		r := &record{}
-		c := connection{record: r.add, buf: make([]byte, 64)}
+		c := connection{record: r.addAll, buf: make([]byte, 64)}
 		for rest := in; len(rest) > 0; {
 			n := copy(c.room(), rest[:min(len(rest), int(size)+1)])
 			c.took(n)
@@ -413,7 +420,7 @@ func TestSocketManyClients(t *testing.T) {
 func TestSocketHalfClose(t *testing.T) {
 	r := &record{}
 	release := make(chan struct{})
-	s, err := ListenSocket(r.add, func(ctx context.Context) error {
+	s, err := ListenSocket(r.addAll, func(ctx context.Context) error {
 		select {
 		case <-release:
 			return r.sync(ctx)
@@ -629,7 +636,7 @@ func TestSocketNoDescriptors(t *testing.T) {
 
 func exhaust() error {
 	r := &record{}
-	s, err := ListenSocket(r.add, r.sync)
+	s, err := ListenSocket(r.addAll, r.sync)
 	if err != nil {
 		return err
 	}
@@ -686,13 +693,13 @@ func exhaust() error {
 
 // A record that fails is not the client's business.
 func TestSocketRecordFails(t *testing.T) {
-	calls := 0
+	recorded := 0
 	s, err := ListenSocket(
-		func(telemetry.Event) error { calls++; return errors.New("no") },
+		func(events []telemetry.Event) error { recorded += len(events); return errors.New("no") },
 		func(context.Context) error { return errors.New("no") },
 	)
 	require.NoError(t, err)
 	send(t, s, start("a")+"\nx\n"+start("b")+"\n")
 	require.NoError(t, s.Close(t.Context()))
-	assert.Equal(t, 3, calls)
+	assert.Equal(t, 3, recorded)
 }

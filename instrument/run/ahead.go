@@ -74,11 +74,9 @@ func (f *journalFile) fill(p *passage) {
 		}
 		begin := len(p.lines)
 		p.lines = append(p.lines, line...)
-		e, err := telemetry.Decode(p.lines[begin:])
-		if err != nil {
+		p.events = append(p.events, telemetry.Event{})
+		if p.events[len(p.events)-1].Decode(p.lines[begin:]) != nil {
 			f.unreadable++
-			e = telemetry.Event{}
 		}
-		p.events = append(p.events, e)
 	}
 }

@@ -107,7 +107,7 @@ func (s *State) view(n *node) Span {
 		Source: n.source, State: s.stateOf(n),
 		QueuedMS: millis(n.queuedAt), Attempts: int(n.attempts), Earlier: n.earlier,
 		Usage: n.total.view(), Reported: n.total.reported(tokens),
-		Error: n.err, Message: n.message, HeardMS: n.heard, Attrs: rawOrNil(n.attrs),
+		Error: n.err, Message: string(n.message), HeardMS: n.heard, Attrs: rawOrNil(n.attrs),
 	}
 	if n.kind == "" {
 		v.Kind = telemetry.KindTask

@@ -63,7 +63,7 @@ func (to *flow) sum() usage {
 	}
 	best := to.told[0].usage
 	for i := range to.told[1:] {
-		best = over(best, to.told[i+1].usage)
+		best = over(&best, &to.told[i+1].usage)
 	}
 	if to.settled.has != 0 {
 		best.add(to.settled, 1)
@@ -145,7 +145,7 @@ func (n *node) reported() usage {
 	default:
 		var best usage
 		for i := range n.accounts {
-			best = over(best, n.accounts[i].now)
+			best = over(&best, &n.accounts[i].now)
 		}
 		own.add(best, 1)
 	}
@@ -184,4 +184,57 @@ func (n *node) with(own, below usage) usage {
 
 // resolve gives the span's total: of what it reported and what its children sum
 // to, the one with more tokens.
-func (n *node) resolve() usage { return n.with(n.reported(), n.below.sum()) }
+func (n *node) resolve() usage {
+	if own, below := n.pair(); own != nil {
+		return over(own, below)
+	}
+	return n.with(n.reported(), n.below.sum())
+}
+
+// stands gives the span's total where it stands as it is: in the one account of it,
+// or in what the spans below hand up. Nil where it has to be resolved. Most events
+// change totals up to the root, and this spares nearly all of them the sums.
+func (n *node) stands() *usage {
+	own, below := n.parts()
+	switch {
+	case own == nil:
+		return nil
+	case below.has == 0:
+		return own
+	case own.has == 0:
+		return below
+	}
+	return nil
+}
+
+// pair is parts where over decides between the two, else nil.
+func (n *node) pair() (own, below *usage) {
+	if n.scopeSelf {
+		return nil, nil
+	}
+	return n.parts()
+}
+
+var nothing usage
+
+// parts gives what was told of the span itself and of the work below, where each
+// is a single sum that stands somewhere; nil where one is not.
+func (n *node) parts() (own, below *usage) {
+	if n.sort == aTool || n.sort == aCall || n.past != nil || n.echo || len(n.accounts) > 1 {
+		return nil, nil
+	}
+	own, below = &nothing, &nothing
+	if len(n.accounts) == 1 {
+		own = &n.accounts[0].now
+	}
+	switch b := n.below; {
+	case b == nil:
+	case len(b.told) == 0:
+		below = &b.settled
+	case len(b.told) == 1 && b.settled.has == 0:
+		below = &b.told[0].usage
+	default:
+		return nil, nil
+	}
+	return own, below
+}

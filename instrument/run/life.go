@@ -62,7 +62,7 @@ func (s *State) end(n *node, e *telemetry.Event, at, recv int64) {
 	}
 	n.status, n.err, n.statusTold = statusOf(e), strings.Clone(e.Error), e.Status != "" || e.Error != ""
 	if e.Message != "" {
-		n.message = strings.Clone(e.Message)
+		n.say(e.Message)
 	}
 	s.learn(n, recv)
 }

@@ -37,7 +37,8 @@ type node struct {
 	seq          int
 
 	name, component, kind, phaseField, source, callID string
-	status, err, message                              string
+	status, err                                       string
+	message                                           []byte // its memory is used again
 	attrs                                             json.RawMessage
 	queuedAt, startAt, endAt                          int64
 	duration                                          int64 // microseconds, once ended
@@ -107,6 +108,15 @@ func (n *node) label() string {
 	return n.id
 }
 
+// say takes in what the span says that it does, which a busy agent does often.
+func (n *node) say(message string) {
+	const roomy = 4 << 10 // bytes that one long message must not hold on to
+	if cap(n.message) > roomy && len(message) < roomy {
+		n.message = nil
+	}
+	n.message = append(n.message[:0], message...)
+}
+
 // stateOf is what a reader is told of the span.
 func (s *State) stateOf(n *node) string { return standings[s.standing(n)] }
 
@@ -130,6 +140,9 @@ func (s *State) standing(n *node) standing {
 
 // touch moves the span to the end of the list by last change.
 func (s *State) touch(n *node) {
+	if n.rev == s.rev && (n.newer != nil || s.newest == n) {
+		return // it is among the last already
+	}
 	n.rev = s.rev
 	if s.newest == n {
 		return

@@ -1,7 +1,7 @@
 package run
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -66,39 +66,6 @@ type Recorder struct {
 	done     chan struct{}
 }
 
-// batch is events that go into the journal together, and their lines, each with its
-// newline. The events have no Raw.
-type batch struct {
-	lines  []byte
-	events []telemetry.Event
-}
-
-// piece is how many of the events, and how many bytes their lines are, go in one
-// write: at least one.
-func (b *batch) piece() (events, size int) {
-	if len(b.lines) <= maxBatch {
-		return len(b.events), len(b.lines)
-	}
-	size = bytes.LastIndexByte(b.lines[:maxBatch], '\n') + 1
-	if size == 0 {
-		return 1, bytes.IndexByte(b.lines, '\n') + 1
-	}
-	return bytes.Count(b.lines[:size], []byte{'\n'}), size
-}
-
-// keptEvents is how many events a batch has room for when it waits to be used again.
-const keptEvents = 1 << 14
-
-// empty makes the batch ready to be used again, with no more memory than many need.
-func (b *batch) empty() {
-	if cap(b.lines) > 2*maxAhead || cap(b.events) > keptEvents {
-		*b = batch{}
-		return
-	}
-	clear(b.events) // they hold on to what they were read from
-	b.lines, b.events = b.lines[:0], b.events[:0]
-}
-
 // NewSpanID makes an id as W3C trace context has it: 16 hex digits.
 func NewSpanID() string {
 	var b [8]byte
@@ -149,50 +116,70 @@ func (r *Recorder) Note(level, message string) {
 // Record takes in an event from a receiver. It keeps the event, and so what it was
 // decoded from, until it is folded. What is no valid event goes to rejected.jsonl
 // and is no error. It waits while the disk is slow.
-func (r *Recorder) Record(ev telemetry.Event) error { return r.record(&ev, true) }
+func (r *Recorder) Record(ev telemetry.Event) error {
+	one := [1]telemetry.Event{ev}
+	return r.record(one[:], true)
+}
 
-// record is Record; bounded is false for what the writer tells itself, which finds
-// room in any case.
-func (r *Recorder) record(ev *telemetry.Event, bounded bool) error {
-	if ev.Fault == "" && ev.Source != telemetry.SourceObsrun && ev.Type == telemetry.SpanEnd && ev.SpanID == r.rootID {
-		reason := "the root span is ended by obsrun alone"
-		r.reject(ev.Source, ev.Raw, reason)
-		return &RefusedError{reason}
+// RecordAll is Record for events that came together, one after the other. The slice
+// itself can be used again when it returns. The error is the first of any of them.
+func (r *Recorder) RecordAll(events []telemetry.Event) error { return r.record(events, true) }
+
+// record is RecordAll; bounded is false for what the writer tells itself, which
+// finds room in any case.
+func (r *Recorder) record(events []telemetry.Event, bounded bool) error {
+	var first error
+	for len(events) > 0 {
+		n := 0
+		for n < len(events) && r.takes(&events[n]) {
+			n++
+		}
+		err := r.put(events[:n], bounded)
+		if n < len(events) {
+			err = cmp.Or(err, r.reject(&events[n]))
+			n++
+		}
+		first = cmp.Or(first, err)
+		events = events[n:]
 	}
-	if ev.Fault != "" {
-		r.reject(ev.Source, ev.Raw, ev.Fault)
+	return first
+}
+
+// takes tells whether the event goes into the journal.
+func (r *Recorder) takes(ev *telemetry.Event) bool {
+	return ev.Fault == "" && (ev.Type != telemetry.SpanEnd || ev.SpanID != r.rootID || ev.Source == telemetry.SourceObsrun)
+}
+
+// put appends the events to what is pending.
+func (r *Recorder) put(events []telemetry.Event, bounded bool) (first error) {
+	if len(events) == 0 {
 		return nil
 	}
 	r.mu.Lock()
-	for bounded && r.bytes >= maxAhead && r.failing == nil && !r.closed {
-		progress := r.awaited()
-		r.mu.Unlock()
-		<-progress
-		r.mu.Lock()
-	}
 	defer r.mu.Unlock()
-	switch {
-	case r.closed:
-		return ErrClosed
-	case bounded && r.bytes >= maxPending:
-		r.lost++
-		r.lostEver++
-		return ErrFull
-	}
 	elapsed := r.now().Sub(r.start)
-	before := len(r.pending.lines)
-	arrived := 0.0
-	if !ev.TS.OK {
-		arrived = seconds(r.start.Add(elapsed))
+	for i := range events {
+		for bounded && r.bytes >= maxAhead && r.failing == nil && !r.closed {
+			progress := r.awaited()
+			r.mu.Unlock()
+			<-progress
+			r.mu.Lock()
+			elapsed = r.now().Sub(r.start)
+		}
+		switch {
+		case r.closed:
+			return cmp.Or(first, ErrClosed)
+		case bounded && r.bytes >= maxPending:
+			r.lost++
+			r.lostEver++
+			first = cmp.Or(first, ErrFull)
+			continue
+		}
+		r.bytes += r.pending.add(&events[i], elapsed, r.start)
+		r.recorded++
+		r.poke()
 	}
-	lines := ev.AppendStamped(r.pending.lines, ev.Source, elapsed.Milliseconds(), arrived)
-	ev.Raw = nil
-	r.pending.lines = append(lines, '\n')
-	r.pending.events = append(r.pending.events, *ev)
-	r.bytes += len(r.pending.lines) - before
-	r.recorded++
-	r.poke()
-	return nil
+	return first
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
@@ -326,10 +313,10 @@ func (r *Recorder) advance(events, size int) {
 	r.failing, r.lost = nil, 0
 	r.mu.Unlock()
 	if failing != nil {
-		_ = r.record(&telemetry.Event{
+		_ = r.record([]telemetry.Event{{
 			Type: telemetry.Log, Level: "warn", Source: telemetry.SourceObsrun,
 			Message: fmt.Sprintf("the journal could not be written for a time (%v); %d events were lost", failing, lost),
-		}, false)
+		}}, false)
 	}
 }
 
@@ -341,16 +328,22 @@ func (r *Recorder) signal() {
 	}
 }
 
-// reject writes what is no event to rejected.jsonl and tells of it, less and
-// less often.
-func (r *Recorder) reject(source string, raw []byte, reason string) {
-	count, err := r.refused.add(r.now(), source, raw, reason)
+// reject writes what is no event, or not to be taken, to rejected.jsonl and tells of
+// it, less and less often.
+func (r *Recorder) reject(ev *telemetry.Event) (refused error) {
+	reason := ev.Fault
+	if reason == "" {
+		reason = "the root span is ended by obsrun alone"
+		refused = &RefusedError{reason}
+	}
+	count, err := r.refused.add(r.now(), ev.Source, ev.Raw, reason)
 	if isPowerOfTen(count) {
-		r.Note("warn", fmt.Sprintf("input that is no valid event, %d so far, the last from %s: %s (kept in rejected.jsonl)", count, source, reason))
+		r.Note("warn", fmt.Sprintf("input that is no valid event, %d so far, the last from %s: %s (kept in rejected.jsonl)", count, ev.Source, reason))
 	}
 	if err != nil {
 		r.Note("warn", err.Error())
 	}
+	return refused
 }
 
 func isPowerOfTen(n int64) bool {

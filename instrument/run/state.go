@@ -193,7 +193,13 @@ func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
 		return s.begin(e, at, recv)
 	}
 	n := s.span(e.SpanID)
-	before := s.factsOf(n)
+	// That an open span goes on changes no number, unless it is told to be of
+	// another kind.
+	steady := e.Type == telemetry.SpanUpdate && n.life == open && n.counted && (e.Kind == "" || e.Kind == n.kind)
+	var before facts
+	if !steady {
+		before = s.factsOf(n)
+	}
 	n.counted = true
 	if n.source == "" && n != s.root && e.Source != "" {
 		n.source = e.Source
@@ -215,14 +221,16 @@ func (s *State) fold(e *telemetry.Event, at, recv int64) *node {
 			n.startRecv, n.heard = recv, recv
 		}
 		if e.Message != "" {
-			n.message = strings.Clone(e.Message)
+			n.say(e.Message)
 		}
 	case telemetry.SpanEnd:
 		s.end(n, e, at, recv)
 	}
-	if now := s.factsOf(n); now != before {
-		s.reckon(before, -1)
-		s.reckon(now, +1)
+	if !steady {
+		if now := s.factsOf(n); now != before {
+			s.reckon(before, -1)
+			s.reckon(now, +1)
+		}
 	}
 	if delta := isOpen(n) - was; delta != 0 {
 		s.leaf(n)

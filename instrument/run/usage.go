@@ -61,17 +61,18 @@ func clamp(n int64) int64 {
 
 // over resolves two accounts of the same work: the one with more tokens supplies
 // all the measures it has, the other what is missing; equal ones the larger.
-func over(a, b usage) usage {
+func over(a, b *usage) usage {
 	if b.n[tokens] > a.n[tokens] {
 		a, b = b, a
 	}
-	for m := range a.n {
-		if !a.reported(m) || (a.n[tokens] == b.n[tokens] && b.n[m] > a.n[m]) {
-			a.n[m] = b.n[m]
+	best, equal := *a, a.n[tokens] == b.n[tokens]
+	for m := range best.n {
+		if has := a.has & (1 << m); has == 0 || equal && b.n[m] > a.n[m] {
+			best.n[m] = b.n[m]
 		}
 	}
-	a.has |= b.has
-	return a
+	best.has |= b.has
+	return best
 }
 
 func (u usage) view() Usage {
@@ -132,7 +133,7 @@ func (n *node) newAttempt() {
 	var best usage
 	for i := range n.accounts {
 		a := &n.accounts[i]
-		best = over(best, a.now)
+		best = over(&best, &a.now)
 		a.past = clamp(a.past + a.now.n[tokens])
 		a.now = usage{}
 	}
@@ -152,27 +153,31 @@ func combine(own, kids usage, add bool) usage {
 	case own.has == 0:
 		return kids
 	}
-	return over(own, kids)
+	return over(&own, &kids)
 }
 
 // settle brings the totals of the span and of all above it up to date.
 func (s *State) settle(n *node) {
 	for {
-		total := n.resolve()
-		changed := total != n.total
-		if changed {
+		var resolved usage
+		total := n.stands()
+		if total == nil {
+			resolved = n.resolve()
+			total = &resolved
+		}
+		if *total != n.total {
 			if n.top != nil {
-				n.top.usage.replace(&n.total, &total)
+				n.top.usage.replace(&n.total, total)
 				n.top.readings.put(s.at/1000, &n.top.usage)
 			}
 			if n.metered {
-				s.unattributed(n.source).replace(&n.total, &total)
+				s.unattributed(n.source).replace(&n.total, total)
 			}
 			if total.reported(tokens) == n.total.reported(tokens) {
-				n.total = total // no number depends on the rest
+				n.total = *total // no number depends on the rest
 			} else {
 				s.count(n, -1)
-				n.total = total
+				n.total = *total
 				s.count(n, +1)
 			}
 			s.sample(n)
@@ -311,7 +316,7 @@ func (s *State) unmatched(counts func(source string) bool) usage {
 	var best usage
 	for _, source := range slices.Sorted(maps.Keys(s.stray)) {
 		if counts(source) {
-			best = over(best, *s.stray[source])
+			best = over(&best, s.stray[source])
 		}
 	}
 	return best

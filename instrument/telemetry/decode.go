@@ -94,11 +94,19 @@ func IsText(name string) bool {
 // copies it. The error says in a few words what is wrong with the line.
 func Decode(line []byte) (Event, error) {
 	var e Event
+	err := e.Decode(line)
+	return e, err
+}
+
+// Decode is the function of that name for who has room for the event already: what
+// was in it is gone. With an error it is empty.
+func (e *Event) Decode(line []byte) error {
+	*e = Event{}
 	err := e.decode(line)
 	if err != nil {
-		return Event{}, err
+		*e = Event{}
 	}
-	return e, nil
+	return err
 }
 
 func (e *Event) decode(line []byte) error {
@@ -145,20 +153,35 @@ func (e *Event) decode(line []byte) error {
 // DecodeClient reads one line that a client sent: as Decode, with the limits on
 // what a client may say.
 func DecodeClient(line []byte) (Event, error) {
-	if len(line) > MaxLine {
-		return Event{}, fmt.Errorf("line of %d bytes, over the limit of %d", len(line), MaxLine)
-	}
 	var e Event
+	err := e.DecodeClient(line)
+	return e, err
+}
+
+// DecodeClient is to the function of that name what Decode is to its.
+func (e *Event) DecodeClient(line []byte) error {
+	*e = Event{}
+	err := e.decodeClient(line)
+	if err != nil {
+		*e = Event{}
+	}
+	return err
+}
+
+func (e *Event) decodeClient(line []byte) error {
+	if len(line) > MaxLine {
+		return fmt.Errorf("line of %d bytes, over the limit of %d", len(line), MaxLine)
+	}
 	if err := e.decode(line); err != nil {
-		return Event{}, err
+		return err
 	}
 	if e.reserved != "" {
-		return Event{}, fmt.Errorf("%q is written by obsrun alone", e.reserved)
+		return fmt.Errorf("%q is written by obsrun alone", e.reserved)
 	}
 	if spec := specByType[e.Type]; spec != nil && !spec.Client {
-		return Event{}, fmt.Errorf("%s is written by obsrun alone", e.Type)
+		return fmt.Errorf("%s is written by obsrun alone", e.Type)
 	}
-	return e, nil
+	return nil
 }
 
 // set takes in the member that m stands at.
