@@ -113,7 +113,7 @@ func (c *connection) took(n int) {
 		begin = c.end + first + 1
 	}
 	whole := c.buf[begin : c.end+stop+1]
-	c.lines(bytes.Clone(whole)) // events keep their piece of it
+	c.lines(whole)
 	left := c.buf[c.end+stop+1 : c.end+n]
 	if len(c.buf) > fullBuffer && len(left) < firstBuffer {
 		c.buf = make([]byte, fullBuffer) // one long line is no reason to keep so much
@@ -143,10 +143,9 @@ func (c *connection) lines(whole []byte) {
 	c.flush()
 }
 
-// flush records the events that were read.
+// flush records the events that were read. The lines can be overwritten then.
 func (c *connection) flush() {
 	_ = c.record(c.events)
-	clear(c.events) // they hold on to what they were read from
 	c.events = c.events[:0]
 }
 
@@ -188,7 +187,7 @@ func (c *connection) last() {
 		c.tooLong(c.skipped)
 		return
 	}
-	c.line(bytes.TrimSuffix(bytes.Clone(c.buf[:c.end]), []byte{'\r'}))
+	c.line(bytes.TrimSuffix(c.buf[:c.end], []byte{'\r'}))
 	c.flush()
 }
 

@@ -58,8 +58,8 @@ type Socket struct {
 // ListenSocket makes the socket, mode 0600, in a new private directory under
 // the system's directory for temporary files, or under /tmp where that path is
 // too long or cannot be used. record gets the events of a connection in their
-// order, as many as came together, of several connections at once, and keeps not the
-// slice; sync returns when everything that
+// order, as many as came together, of several connections at once, and keeps
+// neither the slice nor the lines; sync returns when everything that
 // was recorded before is in the journal.
 func ListenSocket(record func([]telemetry.Event) error, sync func(context.Context) error) (*Socket, error) {
 	listener, path, err := listenUnder(os.TempDir())

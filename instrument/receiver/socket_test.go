@@ -41,7 +41,18 @@ func (r *record) add(ev telemetry.Event) error {
 func (r *record) addAll(events []telemetry.Event) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.events = append(r.events, events...)
+	for _, ev := range events {
+		raw := bytes.Clone(ev.Raw) // the connection uses its memory again
+		if ev.Fault == "" && raw != nil {
+			source := ev.Source
+			if err := ev.Decode(raw); err != nil {
+				return err
+			}
+			ev.Source = source
+		}
+		ev.Raw = raw
+		r.events = append(r.events, ev)
+	}
 	return nil
 }
 

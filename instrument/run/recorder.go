@@ -113,9 +113,9 @@ func (r *Recorder) Note(level, message string) {
 	_ = r.Record(telemetry.Event{Type: telemetry.Log, Level: level, Message: message, Source: telemetry.SourceObsrun})
 }
 
-// Record takes in an event from a receiver. It keeps the event, and so what it was
-// decoded from, until it is folded. What is no valid event goes to rejected.jsonl
-// and is no error. It waits while the disk is slow.
+// Record takes in an event from a receiver. The line that it was decoded from can be
+// changed when it returns. What is no valid event goes to rejected.jsonl and is no
+// error. It waits while the disk is slow.
 func (r *Recorder) Record(ev telemetry.Event) error {
 	one := [1]telemetry.Event{ev}
 	return r.record(one[:], true)

@@ -57,6 +57,31 @@ func lines(t *testing.T, path string) []string {
 	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 }
 
+// Receivers read into the same memory again and again.
+func TestRecordAllKeepsNoLine(t *testing.T) {
+	dir := t.TempDir()
+	r, err := NewRecorder(dir, time.Now)
+	require.NoError(t, err)
+	var together [3]telemetry.Event
+	var memory [128]byte
+	for turn := range 200 {
+		for i := range together {
+			part := memory[i*40 : (i+1)*40]
+			line := fmt.Appendf(part[:0], `{"event":"artifact","path":"file-%d-%d"}`, turn, i)
+			require.Less(t, len(line), 41)
+			require.NoError(t, together[i].DecodeClient(line))
+			together[i].Source = telemetry.SourceSocket
+		}
+		require.NoError(t, r.RecordAll(together[:]))
+	}
+	require.NoError(t, r.Finish("ok", map[string]any{}))
+	r.Feed().View(func(s *State) { assert.Equal(t, 600, s.Totals().Artifacts) })
+	loaded, err := Load(dir)
+	require.NoError(t, err)
+	assert.Equal(t, 600, loaded.State.Totals().Artifacts)
+	assert.Zero(t, loaded.Unreadable)
+}
+
 func TestRecorderWritesWhatCame(t *testing.T) {
 	r, dir := record(t)
 	require.NoError(t, r.Record(client(t, `{"event":"span_start",  "span_id":"a","mine":{"x":[1,2]},"ts":5}`)))

@@ -15,7 +15,8 @@ func (e *Event) Stamp(source string, recvMS int64, ts float64) {
 }
 
 // AppendStamped is Stamp for who gathers lines: it appends the line to b, without a
-// newline, and leaves Raw as it was.
+// newline. What the event was decoded from can be used again: it aliases the new line
+// in place of that.
 func (e *Event) AppendStamped(b []byte, source string, recvMS int64, ts float64) []byte {
 	e.Source, e.RecvMS = source, N(recvMS)
 	if e.Raw == nil {
@@ -24,8 +25,18 @@ func (e *Event) AppendStamped(b []byte, source string, recvMS int64, ts float64)
 		}
 		return e.appendLine(b)
 	}
+	begin := len(b)
+	b = e.appendRaw(b, ts)
+	e.Raw = b[begin:len(b):len(b)]
+	return b
+}
+
+// appendRaw appends the line that came, stamped, and has the texts move there.
+func (e *Event) appendRaw(b []byte, ts float64) []byte {
 	line := bytes.TrimSpace(e.Raw)
+	begin := len(b)
 	if bytes.IndexByte(line, '\n') >= 0 || bytes.IndexByte(line, '\r') >= 0 {
+		e.move(line, bytes.Clone(line))
 		var compact bytes.Buffer
 		if json.Compact(&compact, line) == nil {
 			line = compact.Bytes()
@@ -36,6 +47,7 @@ func (e *Event) AppendStamped(b []byte, source string, recvMS int64, ts float64)
 		body = body[:len(body)-1]
 	}
 	b = append(b, body...)
+	e.move(body, b[begin:])
 	sep := byte(',')
 	if len(body) == 1 {
 		sep = ' '
@@ -49,9 +61,9 @@ func (e *Event) AppendStamped(b []byte, source string, recvMS int64, ts float64)
 	}
 	b = append(b, sep)
 	b = append(b, `"source":`...)
-	b = appendText(b, source)
+	b = appendText(b, e.Source)
 	b = append(b, `,"recv_ms":`...)
-	b = strconv.AppendInt(b, recvMS, 10)
+	b = strconv.AppendInt(b, e.RecvMS.N, 10)
 	return append(b, '}')
 }
 

@@ -221,9 +221,22 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%q is %s, not %s", key, got[key], value)
 			}
 		}
+		// What it was decoded from may be overwritten once it is stamped.
+		mine := bytes.Clone(line)
+		if err := e.Decode(mine); err != nil {
+			t.Fatal(err)
+		}
+		unmoved, _ := Decode(bytes.Clone(line))
 		e.Stamp("socket", 1, 2)
 		if !json.Valid(e.Raw) || bytes.ContainsAny(e.Raw, "\r\n") {
 			t.Fatalf("stamped: %q", e.Raw)
+		}
+		for i := range mine {
+			mine[i] = 'x'
+		}
+		unmoved.Raw, unmoved.Source, unmoved.RecvMS, unmoved.TS = e.Raw, e.Source, e.RecvMS, e.TS
+		if !reflect.DeepEqual(e, unmoved) {
+			t.Fatalf("stamped it is\n%+v, not\n%+v", e, unmoved)
 		}
 	})
 }

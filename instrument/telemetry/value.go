@@ -3,7 +3,9 @@ package telemetry
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"unsafe"
 )
 
@@ -11,6 +13,32 @@ import (
 // cost nothing: whoever decodes a line must not change it afterwards.
 func alias(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b)) // #nosec G103 -- b is not changed while the string is in use, see Decode
+}
+
+// move has the event alias another piece of memory: what it has of the bytes of from
+// it has of the same ones of to, which is a copy of from or begins with one.
+func (e *Event) move(from, to []byte) {
+	begin, size := uintptr(unsafe.Pointer(unsafe.SliceData(from))), uintptr(len(from)) // #nosec G103 -- to be compared
+	for _, s := range [...]*string{
+		(*string)(&e.Type), &e.SpanID, &e.Source, &e.Parent, &e.Component, &e.Name, &e.Kind, &e.Phase, &e.Status, &e.Error,
+		&e.Message, &e.Level, &e.Path, &e.CallID, &e.TokensScope, &e.reserved,
+	} {
+		if at := uintptr(unsafe.Pointer(unsafe.StringData(*s))) - begin; len(*s) > 0 && at < size { // #nosec G103 -- to be compared
+			*s = alias(to[at : at+uintptr(len(*s))])
+		}
+	}
+	for _, o := range [...]*json.RawMessage{&e.Attrs, &e.Evidence} {
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(*o))) - begin; len(*o) > 0 && at < size { // #nosec G103 -- to be compared
+			*o = slices.Clip(json.RawMessage(to[at : at+uintptr(len(*o))]))
+		}
+	}
+	if len(e.Counts) > 0 {
+		counts := make(map[string]float64, len(e.Counts))
+		for key, n := range e.Counts {
+			counts[strings.Clone(key)] = n
+		}
+		e.Counts = counts
+	}
 }
 
 // text is the value as a string, empty where it is none. Plain tells that there
