@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -150,7 +151,7 @@ func (c *connection) flush() {
 }
 
 // blank tells whether there is nothing in the line but what JSON takes for space.
-func blank(line []byte) bool { return len(bytes.Trim(line, " \t\r")) == 0 }
+func blank(line []byte) bool { return len(bytes.TrimLeft(line, " \t\r")) == 0 }
 
 func (c *connection) line(line []byte) {
 	if blank(line) {
@@ -159,8 +160,12 @@ func (c *connection) line(line []byte) {
 	if len(c.events) == maxTogether {
 		c.flush()
 	}
-	c.events = append(c.events, telemetry.Event{})
-	event := &c.events[len(c.events)-1]
+	n := len(c.events)
+	if n == cap(c.events) {
+		c.events = slices.Grow(c.events, max(n, 1))
+	}
+	c.events = c.events[:n+1] // with an old event, which DecodeClient clears
+	event := &c.events[n]
 	err := event.DecodeClient(line)
 	switch {
 	case err != nil && len(line) > telemetry.MaxLine:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/obsrun/obsrun/instrument/journal"
 	"github.com/obsrun/obsrun/instrument/telemetry"
@@ -74,8 +75,12 @@ func (f *journalFile) fill(p *passage) {
 		}
 		begin := len(p.lines)
 		p.lines = append(p.lines, line...)
-		p.events = append(p.events, telemetry.Event{})
-		if p.events[len(p.events)-1].Decode(p.lines[begin:]) != nil {
+		n := len(p.events)
+		if n == cap(p.events) {
+			p.events = slices.Grow(p.events, max(n, 64))
+		}
+		p.events = p.events[:n+1] // with an old event, which Decode clears
+		if p.events[n].Decode(p.lines[begin:]) != nil {
 			f.unreadable++
 		}
 	}

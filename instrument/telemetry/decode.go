@@ -110,7 +110,7 @@ func (e *Event) Decode(line []byte) error {
 }
 
 func (e *Event) decode(line []byte) error {
-	line = bytes.Trim(line, " \t\r\n") // JSON knows no other space
+	line = trim(line)
 	switch {
 	case len(line) == 0:
 		return errors.New("empty line")
@@ -148,6 +148,14 @@ func (e *Event) decode(line []byte) error {
 		}
 	}
 	return nil
+}
+
+// trim takes the space around a value off: what JSON knows as such, and no other.
+func trim(line []byte) []byte {
+	if n := len(line); n > 0 && line[0] > ' ' && line[n-1] > ' ' {
+		return line // as good as always
+	}
+	return bytes.Trim(line, " \t\r\n")
 }
 
 // DecodeClient reads one line that a client sent: as Decode, with the limits on

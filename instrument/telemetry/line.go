@@ -33,7 +33,7 @@ func (e *Event) AppendStamped(b []byte, source string, recvMS int64, ts float64)
 
 // appendRaw appends the line that came, stamped, and has the texts move there.
 func (e *Event) appendRaw(b []byte, ts float64) []byte {
-	line := bytes.TrimSpace(e.Raw)
+	line := trim(e.Raw)
 	begin := len(b)
 	if bytes.IndexByte(line, '\n') >= 0 || bytes.IndexByte(line, '\r') >= 0 {
 		e.move(line, bytes.Clone(line))
