@@ -31,7 +31,7 @@ const (
 	// maxAhead bounds the lines that wait to be written while they can be: whoever
 	// records more has to wait. While the disk fails nobody waits, and what comes
 	// beyond maxPending is lost.
-	maxAhead   = 2 << 20
+	maxAhead   = 512 << 10
 	maxPending = 8 << 20
 	// maxBatch bounds one write.
 	maxBatch   = 1 << 20
