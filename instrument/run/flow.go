@@ -188,6 +188,9 @@ func (n *node) resolve() usage {
 	if own, below := n.pair(); own != nil {
 		return over(own, below)
 	}
+	if n.below == nil {
+		return n.reported()
+	}
 	return n.with(n.reported(), n.below.sum())
 }
 
