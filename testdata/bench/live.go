@@ -92,5 +92,19 @@ func (l *live) used() (cpu, memory float64) {
 		pages, _ := strconv.ParseFloat(fields[21], 64)
 		memory = pages * float64(os.Getpagesize()) / 1e6
 	}
-	return cpu, memory
+	return max(cpu, threadTime(proc)), memory
+}
+
+// threadTime is the same CPU time in milliseconds, of the threads that there are: it
+// is exact, where the one of the whole is in hundredths of a second.
+func threadTime(proc string) float64 {
+	var total float64
+	threads, _ := filepath.Glob(filepath.Join(proc, "task", "*", "schedstat"))
+	for _, thread := range threads {
+		text, _ := os.ReadFile(thread)
+		ran, _, _ := strings.Cut(string(text), " ")
+		ns, _ := strconv.ParseFloat(ran, 64)
+		total += ns / 1e6
+	}
+	return total
 }
