@@ -57,6 +57,33 @@ func lines(t *testing.T, path string) []string {
 	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 }
 
+// What is refused among events that came together takes nothing of the others along.
+func TestRecordAllAmongRefused(t *testing.T) {
+	dir := t.TempDir()
+	r, err := NewRecorder(dir, time.Now)
+	require.NoError(t, err)
+	require.NoError(t, r.Begin("x", map[string]any{}))
+	artifact := func(path string) telemetry.Event {
+		return telemetry.Event{Type: telemetry.Artifact, Path: path, Source: telemetry.SourceSocket}
+	}
+	err = r.RecordAll([]telemetry.Event{
+		artifact("a"), telemetry.Rejected(telemetry.SourceSocket, []byte("odd"), errors.New("not valid JSON")),
+		{Type: telemetry.SpanEnd, SpanID: r.RootID(), Source: telemetry.SourceSocket}, artifact("b"), artifact("c"),
+	})
+	var refused *RefusedError
+	assert.ErrorAs(t, err, &refused)
+	require.NoError(t, r.RecordAll(nil))
+	require.NoError(t, r.Finish("ok", map[string]any{}))
+	loaded, err := Load(dir)
+	require.NoError(t, err)
+	assert.Equal(t, 3, loaded.State.Totals().Artifacts)
+	assert.Equal(t, int64(2), loaded.State.Totals().RejectedEvents)
+	rejected, err := os.ReadFile(RejectedPath(dir))
+	require.NoError(t, err)
+	assert.Equal(t, 2, bytes.Count(rejected, []byte{'\n'}), "%s", rejected)
+	assert.ErrorIs(t, r.RecordAll([]telemetry.Event{artifact("late")}), ErrClosed)
+}
+
 // Receivers read into the same memory again and again.
 func TestRecordAllKeepsNoLine(t *testing.T) {
 	dir := t.TempDir()
