@@ -11,18 +11,18 @@ GOSEC_FLAGS = -quiet -exclude=G103,G104,G115,G204,G304,G602 -exclude-dir=testdat
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 GOTESTSUM   = gotest.tools/gotestsum@v1.13.0
 
-.PHONY: help build demo test check go-test page-test client-test tools golden fuzz fuzz-short soak bench microbench budgets vendor clean
+.PHONY: help build demo test check go-test page-test client-test tools golden fuzz soak bench microbench budgets vendor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## ./obsrun, without C: a program that loads no library starts sooner
-	CGO_ENABLED=0 $(GO) build -trimpath -o obsrun ./cmd/obsrun
+build: ## ./obsrun, without C: a program that loads no library starts sooner, nor what makes manual pages
+	CGO_ENABLED=0 $(GO) build -trimpath -tags urfave_cli_no_docs -o obsrun ./cmd/obsrun
 
 demo: ## play the EigenDA profile
 	$(GO) run ./cmd/obsrun demo
 
-test: tools check page-test client-test go-test fuzz-short ## all checks and tests; installs what they need first
+test: tools check page-test client-test go-test fuzz ## all checks and tests; installs what they need first
 
 tools: ## what the tests need: Chromium, Node.js, Python, an OpenTelemetry Collector, DuckDB
 	@sh .ci/tools
@@ -52,19 +52,9 @@ go-test: ## go test with the race detector, the browser test included
 golden: ## rewrite the golden files; look at the difference before you commit it
 	$(GO) test ./report ./report/export ./instrument/... ./cmd/obsrun -update
 
-FUZZTIME ?= 20s
-fuzz: ## each fuzz target for FUZZTIME, 20 s by default
-	@built=$$(mktemp -d) && trap 'rm -rf "$$built"' EXIT && for pkg in $$($(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}:{{.Dir}}{{end}}' ./...); do \
-		dir=$${pkg#*:}; pkg=$${pkg%%:*}; \
-		grep -qs '^func Fuzz' "$$dir"/*_test.go || continue; \
-		$(GO) test -c -fuzz . -o "$$built/test" $$pkg || exit 1; \
-		for target in $$(cd "$$dir" && "$$built/test" -test.list '^Fuzz' | grep '^Fuzz'); do \
-			echo "--- $$pkg $$target"; \
-			(cd "$$dir" && "$$built/test" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 5x -test.fuzzcachedir "$$built/cache") || exit 1; \
-		done; done
-
-fuzz-short: ## each fuzz target for 2 s
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=2s
+FUZZTIME ?= 2s
+fuzz: ## each fuzz target for FUZZTIME, 2 s by default
+	@GO="$(GO)" sh .ci/fuzz $(FUZZTIME)
 
 soak: ## one hour compressed: 100 agents, 2 million events, 50 dashboards
 	$(GO) test ./cmd/obsrun -run '^TestSoak$$' -soak -v -timeout 30m
