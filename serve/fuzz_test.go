@@ -13,7 +13,7 @@ import (
 // A Host is known only if it is a spelling of this machine or of what was allowed:
 // as the rest of the library reads addresses, not as the guard does.
 func FuzzHost(f *testing.F) {
-	for _, seed := range []string{"localhost:80", "[::1]:1", "127.0.0.1", "evil.com", "[::ffff:127.0.0.1%25x]", "localhost.", "localhost@evil.com", "127.1", "[::1%lo]", "0", "LOCALHOST\x00", "tunnel.example.com."} {
+	for _, seed := range []string{"localhost:80", "[::1]:1", "127.0.0.1", "evil.com", "[::ffff:127.0.0.1%25x]", "localhost.", "localhost@evil.com", "127.1", "[::1%lo]", "0", "LOCALHOST\x00", "tunnel.example.com.", "[::fFfF:127.27.0.0.]", "127.0.0.1."} {
 		f.Add(seed)
 	}
 	g := &guard{hosts: map[string]bool{"localhost": true, "tunnel.example.com": true}}

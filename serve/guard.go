@@ -165,15 +165,14 @@ func (g *guard) knowsHost(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	name = canonical(name)
-	if g.hosts[name] {
+	if g.hosts[canonical(name)] {
 		return true
 	}
-	addr, err := netip.ParseAddr(name)
+	addr, err := netip.ParseAddr(name) // as it stands: an address has no final dot
 	if err != nil {
 		return false
 	}
-	if addr.IsLoopback() {
+	if addr = addr.Unmap().WithZone(""); addr.IsLoopback() {
 		return true
 	}
 	// A wildcard address is listened on at every address of the machine. A page
