@@ -139,7 +139,7 @@ func (s Summary) Write(path string) error { return WriteFile(path, s) }
 // that was published first, with whatever further fields, and refuses everything
 // else: the error names the file, what is wrong with it, and what to do.
 func ReadSummary(path string) (Summary, error) {
-	f, err := os.Open(path)
+	f, err := run.Open(path)
 	if err != nil {
 		return Summary{}, fmt.Errorf("read summary: %w", err)
 	}

@@ -38,6 +38,12 @@ func (u unit) change(v float64) string {
 	return u.text(v)
 }
 
+// Count writes a number as this package's texts do: 1,842,000.
+func Count(n int64) string { return count(n) }
+
+// Duration writes milliseconds as this package's texts do: 14.82s, 5m 12.5s.
+func Duration(ms int64) string { return duration(ms) }
+
 // count writes a number exactly, with commas: 1,842,000.
 func count(n int64) string {
 	digits := strconv.FormatInt(n, 10)

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"unicode/utf8"
 
+	"github.com/obsrun/obsrun/instrument/run"
 	"github.com/obsrun/obsrun/instrument/telemetry"
 )
 
@@ -38,7 +38,7 @@ const rowHead = 16 << 10
 var heads = sync.Pool{New: func() any { return new([rowHead]byte) }}
 
 func readRow(path string) (Row, error) {
-	f, err := os.Open(path)
+	f, err := run.Open(path)
 	if err != nil {
 		return Row{}, err
 	}

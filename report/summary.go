@@ -65,6 +65,12 @@ type Summary struct {
 	Sources []run.Capture `json:"sources"`
 }
 
+// EndUnknown tells whether nobody saw the run's end: its obsrun was killed, or had only
+// begun to end. What it took is then what it took at least.
+func (s *Summary) EndUnknown() bool {
+	return s.Status == run.StatusInterrupted && s.ExitCode == nil && s.ObsrunExit == nil
+}
+
 // Usage is what was consumed. Tokens is Input plus Output, Input includes Cached.
 type Usage struct {
 	Tokens       int64 `json:"tokens"`

@@ -86,8 +86,11 @@ func (p *printer) more(n int) {
 // verdict is the status, the wall time and how it ended.
 func (p *printer) verdict(s *Summary) {
 	took := " in "
-	if s.Status == run.StatusRunning {
+	switch {
+	case s.Status == run.StatusRunning:
 		took = " for "
+	case s.EndUnknown():
+		took = " after at least "
 	}
 	ended := ""
 	if s.ExitCode != nil {

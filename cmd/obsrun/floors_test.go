@@ -33,14 +33,14 @@ const floors = `
 
 	instrument/run       < instrument/telemetry instrument/journal
 	instrument/receiver  < instrument/telemetry instrument/journal
-	instrument/receiver/otlp    < instrument/telemetry go.opentelemetry.io/proto/otlp google.golang.org/protobuf
+	instrument/receiver/otlp    < instrument/telemetry
 	instrument/receiver/gateway < instrument/telemetry
 
 	supervisor/monitor   < 
 	supervisor           < supervisor/monitor instrument/telemetry instrument/run github.com/creack/pty golang.org/x/term golang.org/x/sys github.com/shirou/gopsutil/v4
 	serve                < instrument/journal instrument/run ui github.com/julienschmidt/httprouter
 	report               < instrument/telemetry instrument/run github.com/google/renameio/v2 golang.org/x/perf github.com/aclements/go-moremath
-	report/export        < instrument/telemetry instrument/run report ui go.opentelemetry.io/otel github.com/parquet-go/parquet-go
+	report/export        < instrument/telemetry instrument/run report ui github.com/parquet-go/parquet-go
 
 	cmd/obsrun           < instrument instrument/telemetry instrument/run instrument/receiver instrument/receiver/otlp instrument/receiver/gateway supervisor serve report report/export ui testdata/eigenda github.com/urfave/cli/v2 github.com/pkg/browser golang.org/x/term go.yaml.in/yaml/v3
 `

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -94,24 +93,12 @@ func (s *session) startExport() {
 	if name := lookup(s.w.env, "OTEL_SERVICE_NAME"); name != "" {
 		attributes["service.name"] = name
 	}
-	silenceSDK(s.w.env)
 	live, err := export.Start(s.recorder.Feed(), export.NewTrace(s.dir.RunID, version, attributes), to)
 	if err != nil {
 		s.fault(err)
 		return
 	}
 	s.export = live
-}
-
-// silenceSDK keeps the OpenTelemetry SDK within obsrun from heeding variables that
-// are meant for the orchestrator's: an endpoint, headers, a certificate, a limit. The
-// child's environment is made from the one that obsrun was started with.
-func silenceSDK(env []string) {
-	for _, entry := range env {
-		if key, _, _ := strings.Cut(entry, "="); strings.HasPrefix(key, "OTEL_") {
-			_ = os.Unsetenv(key)
-		}
-	}
 }
 
 // closeExport sends the end of the run, and tells what was not delivered.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/obsrun/obsrun/instrument/receiver"
@@ -149,22 +151,54 @@ func (s *session) openOTLP(ctx context.Context, base, token string) {
 	if err != nil {
 		s.fault(err)
 	}
-	s.otlp = otlp.New(s.recorder.Record, tee)
+	s.otlp = otlp.New(s.recorder.RecordAll, tee)
 }
 
 // collectorPort is that of otlp.DefaultCollector.
-const collectorPort = "4318"
+const collectorPort = 4318
 
 // somebodyListens tells whether a port of this machine can be connected to, which is
 // known long before a name was resolved and a request was made.
-func somebodyListens(port string) bool {
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		if conn, err := net.DialTimeout("tcp", net.JoinHostPort(host, port), 100*time.Millisecond); err == nil {
+func somebodyListens(port int) bool {
+	for _, host := range []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback} {
+		if refused(host, port) {
+			continue
+		}
+		if conn, err := net.DialTimeout("tcp", net.JoinHostPort(host.String(), strconv.Itoa(port)), 100*time.Millisecond); err == nil {
 			conn.Close()
 			return true
 		}
 	}
 	return false
+}
+
+// refused tells whether this machine refuses a connection to itself on the spot, as it
+// does nearly always where nobody listens. Package net prepares for waiting first, which
+// takes ten times as long.
+func refused(host net.IP, port int) bool {
+	family, address := syscall.AF_INET6, syscall.Sockaddr(&syscall.SockaddrInet6{Port: port, Addr: [16]byte(host.To16())})
+	if four := host.To4(); four != nil {
+		family, address = syscall.AF_INET, &syscall.SockaddrInet4{Port: port, Addr: [4]byte(four)}
+	}
+	syscall.ForkLock.RLock()
+	fd, err := syscall.Socket(family, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return false
+	}
+	defer syscall.Close(fd)
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return false
+	}
+	if err = syscall.Connect(fd, address); err == syscall.EINPROGRESS {
+		if reason, e := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ERROR); e == nil {
+			err = syscall.Errno(reason)
+		}
+	}
+	return err == syscall.ECONNREFUSED || err == syscall.EADDRNOTAVAIL // without IPv6
 }
 
 // planExport plans what the child must see to export to the address.

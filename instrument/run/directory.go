@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,6 +21,31 @@ func SummaryPath(dir string) string  { return filepath.Join(dir, "run_summary.js
 func ManifestPath(dir string) string { return filepath.Join(dir, "run.json") }
 func CastPath(dir string) string     { return filepath.Join(dir, "terminal.cast") }
 func RejectedPath(dir string) string { return filepath.Join(dir, "rejected.jsonl") }
+
+// ErrNotRegular is the error of what stands where a file of a run belongs, and is a
+// pipe, a socket, a device or a directory.
+var ErrNotRegular = errors.New("it is no regular file")
+
+// Open opens a file of a run to be read. Whoever can write into a run directory can
+// put anything there: what is no regular file is not waited for, and refused with
+// ErrNotRegular.
+func Open(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
+	if errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EOPNOTSUPP) { // a socket, on Linux and on macOS
+		return nil, &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	} else if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
 
 // lockName is the file whose lock says that the run is live. The lock goes with
 // the process that holds it, however that ends.
@@ -159,10 +185,19 @@ type Manifest struct {
 	Version string    `json:"obsrun_version"`
 }
 
+// maxManifest is how much of a run.json is read, in bytes. A command line takes the
+// most of it, and the kernel takes none of more than 6 MiB.
+const maxManifest = 64 << 20
+
 // ReadManifest reads run.json of a run directory.
 func ReadManifest(dir string) (Manifest, error) {
 	var m Manifest
-	b, err := os.ReadFile(ManifestPath(dir))
+	file, err := Open(ManifestPath(dir))
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read run.json: %w", err)
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, maxManifest))
 	if err == nil {
 		err = json.Unmarshal(b, &m)
 	}

@@ -77,7 +77,7 @@ func started(dir string) time.Time {
 	if m, err := ReadManifest(dir); err == nil && !m.Started.IsZero() {
 		return m.Started
 	}
-	if file, err := os.Open(JournalPath(dir)); err == nil {
+	if file, err := Open(JournalPath(dir)); err == nil {
 		defer file.Close()
 		if line, err := journal.NewReader(file).Next(); err == nil {
 			if e, err := telemetry.Decode(line); err == nil {

@@ -51,13 +51,9 @@ type journalFile struct {
 }
 
 func openJournal(dir string) (*journalFile, error) {
-	file, err := os.Open(JournalPath(dir))
+	file, err := Open(JournalPath(dir))
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	if info, err := file.Stat(); err == nil && !info.Mode().IsRegular() {
-		file.Close()
-		return nil, fmt.Errorf("open journal: %s is no file", JournalPath(dir))
 	}
 	return &journalFile{file: file, reader: journal.NewReader(file), state: NewState()}, nil
 }

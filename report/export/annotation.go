@@ -96,7 +96,7 @@ func (a *Annotator) look() {
 	for _, stall := range d.Stalls {
 		if !a.stalled[stall.SpanID] {
 			a.stalled[stall.SpanID] = true
-			a.tell("warning", &a.warnings, "Stalled", fmt.Sprintf("%s%s has been silent for %s", name(stall.Name), within(stall.Phase), took(stall.IdleMS)))
+			a.tell("warning", &a.warnings, "Stalled", fmt.Sprintf("%s%s has been silent for %s", name(stall.Name), within(stall.Phase), report.Duration(stall.IdleMS)))
 		}
 	}
 	for i := range d.Spans {

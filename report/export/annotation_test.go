@@ -67,7 +67,7 @@ func TestAnnotate(t *testing.T) {
 	tool := telemetry.Event{Type: telemetry.SpanEnd, SpanID: "t", Kind: telemetry.KindTool, Status: telemetry.StatusError}
 	a.record(t, agent(telemetry.SpanStart, "s"), agent(telemetry.SpanStart, "good"), agent(telemetry.SpanEnd, "good"), tool, broken, stalled)
 	want := []string{
-		"::warning title=Stalled::s has been silent for 2m0s\n",
+		"::warning title=Stalled::s has been silent for 2m 00.0s\n",
 		`::error title=Agent failed::bro,ken:\r\n::stop-commands::x (agent) in work: 50%25 done` + "\n",
 	}
 	require.Eventually(t, func() bool { return len(a.told()) == 2 }, 10*time.Second, 5*time.Millisecond)

@@ -4,12 +4,12 @@
 // stands under a name that begins with obsrun. Nothing here decides what events
 // mean; that was done by run.State.
 //
-// opentelemetry.go makes OpenTelemetry spans of a run's spans, and live.go sends
-// them to a collector or backend while the run goes on, by the exporter, the
-// batches, the retries and the backoff of the OpenTelemetry SDK. It is no queue:
-// it is a reader of the run's feed who goes no further while the endpoint takes
-// nothing. OTLP has no updates, so a span goes out once, a moment after it ended;
-// what is told of it later is not seen there.
+// opentelemetry.go makes OpenTelemetry spans of a run's spans, otlpspan.go has what
+// they look like on the wire and in JSON, and live.go sends them to a collector or
+// backend while the run goes on, through otlpsender.go, which knows of batches and
+// retries. It is no queue: it is a reader of the run's feed who goes no further while
+// the endpoint takes nothing. OTLP has no updates, so a span goes out once, a moment
+// after it ended; what is told of it later is not seen there.
 //
 // The other files write down a whole run, as format.go lists them: functions of the
 // state, and of the recording of the terminal where they have it. What is looked at

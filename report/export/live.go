@@ -3,19 +3,11 @@ package export
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"net/http"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	sdk "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/obsrun/obsrun/instrument/run"
 	"github.com/obsrun/obsrun/instrument/telemetry"
@@ -52,17 +44,13 @@ const (
 	requestTimeout = 10 * time.Second
 )
 
-// retry tries again until the run is over, at most every few seconds. The statuses
-// are those of the OTLP specification, and Retry-After is heeded.
-var retry = otlptracehttp.RetryConfig{Enabled: true, InitialInterval: 500 * time.Millisecond, MaxInterval: 3 * time.Second}
-
 // Live sends a run to an OTLP/HTTP endpoint while it goes on.
 type Live struct {
-	feed     *run.Feed
-	trace    *Trace
-	to       Endpoint
-	exporter sdk.SpanExporter
-	batches  sdk.SpanProcessor
+	feed  *run.Feed
+	trace *Trace
+	to    Endpoint
+	// hand passes a span on to the sender.
+	hand func(*Span)
 
 	ctx     context.Context // ends when nobody waits any more
 	stop    context.CancelFunc
@@ -94,34 +82,26 @@ type sent struct {
 }
 
 // Start begins to send. It does not look for the endpoint: that it is not there
-// is told by to.Tell. The SDK's global error handler is silenced, since it would
-// write to the terminal. The SDK reads variables that begin with OTEL_ from this
-// process's environment; the caller sees to it that there are none.
+// is told by to.Tell.
 func Start(feed *run.Feed, trace *Trace, to Endpoint) (*Live, error) {
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {}))
 	l := &Live{
 		feed: feed, trace: trace, to: to, closing: make(chan struct{}), done: make(chan struct{}), room: make(chan struct{}, 1),
 		sent: make(map[string]sent), settled: make(map[string]run.Span), bySpan: make(map[string]bool),
 	}
-	base := http.DefaultTransport.(*http.Transport).Clone()
-	base.TLSClientConfig = to.TLS
-	client := &http.Client{
-		Transport: &listener{base, l.heard}, Timeout: requestTimeout,
-		// The headers are for this endpoint alone.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	exporter, err := otlptracehttp.New(context.Background(),
-		otlptracehttp.WithEndpointURL(to.URL), otlptracehttp.WithHeaders(to.Headers), otlptracehttp.WithHTTPClient(client),
-		otlptracehttp.WithCompression(otlptracehttp.GzipCompression), otlptracehttp.WithRetry(retry))
+	l.ctx, l.stop = context.WithCancel(context.Background())
+	sender, err := newSender(l)
 	if err != nil {
+		l.stop()
 		return nil, fmt.Errorf("export to %s: %w", to.URL, err)
 	}
-	l.exporter = exporter
-	l.batches = sdk.NewBatchSpanProcessor(&counter{exporter, l},
-		sdk.WithMaxQueueSize(2*maxWaiting), sdk.WithMaxExportBatchSize(maxBatch),
-		sdk.WithBatchTimeout(pace), sdk.WithExportTimeout(0)) // retry ends when the run does
-	l.ctx, l.stop = context.WithCancel(context.Background())
-	go l.follow()
+	l.hand = func(s *Span) { sender.queue <- s }
+	go sender.run()
+	go func() {
+		l.follow()
+		close(sender.queue)
+		<-sender.done
+		close(l.done)
+	}()
 	return l, nil
 }
 
@@ -133,9 +113,6 @@ func (l *Live) Close(ctx context.Context) (spans, undelivered int64, reason stri
 	defer unhook()
 	close(l.closing)
 	<-l.done
-	_ = l.batches.Shutdown(ctx)
-	// Gives up what is still tried.
-	_ = l.exporter.Shutdown(context.WithoutCancel(ctx))
 	l.stop()
 	spans = l.offered.Load()
 	l.mu.Lock()
@@ -144,7 +121,6 @@ func (l *Live) Close(ctx context.Context) (spans, undelivered int64, reason stri
 }
 
 func (l *Live) follow() {
-	defer close(l.done)
 	ticker := time.NewTicker(pace)
 	defer ticker.Stop()
 	for {
@@ -249,9 +225,9 @@ func less(now, before run.Usage) run.Usage {
 	}
 }
 
-// send hands the span to the SDK as soon as there is room. After the end of
+// send hands the span on as soon as there is room. After the end of
 // patience it is only counted.
-func (l *Live) send(span sdk.ReadOnlySpan) {
+func (l *Live) send(span *Span) {
 	l.offered.Add(1)
 	for l.waiting.Load() >= maxWaiting {
 		select {
@@ -261,79 +237,18 @@ func (l *Live) send(span sdk.ReadOnlySpan) {
 		}
 	}
 	l.waiting.Add(1)
-	l.batches.OnEnd(span)
+	l.hand(span)
 }
 
-// counter counts what the exporter delivers.
-type counter struct {
-	sdk.SpanExporter
-	live *Live
-}
-
-func (c *counter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
-	err := c.SpanExporter.ExportSpans(ctx, spans)
-	taken := int64(len(spans))
-	if err != nil {
-		taken = c.live.partly(err, taken)
-	}
-	c.live.delivered.Add(taken)
-	c.live.waiting.Add(-int64(len(spans)))
+// sentBatch takes note of spans that are done with, and how many of them were taken.
+func (l *Live) sentBatch(spans, taken int) {
+	l.delivered.Add(int64(taken))
+	l.waiting.Add(-int64(spans))
 	select {
-	case c.live.room <- struct{}{}:
+	case l.room <- struct{}{}:
 	default:
 	}
-	return err
 }
-
-// partialSuccess is how the SDK words that the endpoint took a part of a request;
-// the type of that error is not exported.
-var partialSuccess = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?s)OTLP partial success: (.*) \((\d+) spans rejected\)`)
-})
-
-// partly gives how many of the spans were taken although there is an error.
-func (l *Live) partly(err error, spans int64) int64 {
-	m := partialSuccess().FindStringSubmatch(err.Error())
-	if m == nil {
-		return 0
-	}
-	rejected, parseErr := strconv.ParseInt(m[2], 10, 64)
-	if parseErr != nil || rejected > spans {
-		return 0
-	}
-	if rejected > 0 {
-		l.heard(fmt.Errorf("it rejected some spans: %s", m[1]))
-	}
-	return spans - rejected
-}
-
-// listener hears how each attempt went, and lets every failed connection be tried
-// again: the exporter takes a refused one for final.
-type listener struct {
-	base  http.RoundTripper
-	heard func(error)
-}
-
-func (t *listener) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.base.RoundTrip(req)
-	switch {
-	case err != nil && errors.Is(req.Context().Err(), context.Canceled): // the run is over
-	case err != nil:
-		err = transient{err}
-		t.heard(err)
-	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		t.heard(fmt.Errorf("it answered %s", resp.Status))
-	default:
-		t.heard(nil)
-	}
-	return resp, err
-}
-
-// transient is an error that may pass.
-type transient struct{ error }
-
-func (transient) Temporary() bool { return true }
-func (e transient) Unwrap() error { return e.error }
 
 // Answered tells whether the endpoint ever took anything, or was not asked yet.
 func (l *Live) Answered() bool {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
 	"github.com/obsrun/obsrun/report"
@@ -124,13 +123,17 @@ func (m *markdown) head(s *report.Summary) {
 		if s.ExitCode != nil {
 			how = ", exit status " + strconv.Itoa(*s.ExitCode)
 		}
-		m.line("%s ran for %s%s.", element(strings.Join(s.Command, " "), markdownMessage), took(s.TotalWallMS), how)
+		ran := "ran for"
+		if s.EndUnknown() {
+			ran = "ran for at least"
+		}
+		m.line("%s %s %s%s.", element(strings.Join(s.Command, " "), markdownMessage), ran, report.Duration(s.TotalWallMS), how)
 		m.line("")
 	}
 	t := &s.Totals
 	m.line("| agents | at once | tokens | tool uses | errors | lost | stalls | cost |")
 	m.line("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-	m.line("| %d | %d | %d | %d | %d | %d | %d | %s |", t.AgentsSpawned, t.PeakParallelAgents, t.TotalTokens, t.TotalToolUses, t.Errors, t.Lost, t.Stalls, price(t.CostUSD))
+	m.line("| %s | %s |", counts(t.AgentsSpawned, t.PeakParallelAgents, t.TotalTokens, t.TotalToolUses, t.Errors, t.Lost, t.Stalls), price(t.CostUSD))
 }
 
 func (m *markdown) phases(s *report.Summary) {
@@ -143,7 +146,7 @@ func (m *markdown) phases(s *report.Summary) {
 	n := 0
 	row := func(prefix string, p *report.Phase) {
 		if n++; n <= markdownRows {
-			m.line("| %s%s | %s | %d | %d | %d | %d | %d | %d |", prefix, code(p.Name), took(p.WallMS), p.Agents, p.MaxParallel, p.Tokens, p.ToolUses, p.Errors, p.Stalls)
+			m.line("| %s%s | %s | %s |", prefix, code(p.Name), report.Duration(p.WallMS), counts(p.Agents, p.MaxParallel, p.Tokens, p.ToolUses, p.Errors, p.Stalls))
 		}
 	}
 	for i := range s.Phases {
@@ -168,7 +171,7 @@ func (m *markdown) agents(s *report.Summary) {
 		if a.Attempts > 1 {
 			status += fmt.Sprintf(", %d attempts", a.Attempts)
 		}
-		m.line("| %s | %s | %s | %s | %s | %d | %d |", code(a.Name), code(a.Kind), code(a.Phase), status, took(a.WallMS), a.Tokens, a.ToolUses)
+		m.line("| %s | %s | %s | %s | %s | %s |", code(a.Name), code(a.Kind), code(a.Phase), status, report.Duration(a.WallMS), counts(a.Tokens, a.ToolUses))
 	}
 	m.more(len(s.Agents))
 }
@@ -187,12 +190,12 @@ func (m *markdown) problems(s *report.Summary) {
 		list = append(list, problem{f.AtMS, sort, f.Name, f.Message})
 	}
 	for _, stall := range s.Stalls {
-		text := "silent for " + took(stall.IdleMS)
+		text := "silent for " + report.Duration(stall.IdleMS)
 		switch {
 		case stall.Open:
 			text += ", and never heard of again"
 		case stall.ResumedMS != nil:
-			text += ", resumed at " + took(*stall.ResumedMS)
+			text += ", resumed at " + report.Duration(*stall.ResumedMS)
 		}
 		list = append(list, problem{stall.AtMS, "stall", stall.Name, text})
 	}
@@ -207,23 +210,24 @@ func (m *markdown) problems(s *report.Summary) {
 	m.line("| at | what | where | message |")
 	m.line("| ---: | --- | --- | --- |")
 	for _, p := range list[:min(len(list), markdownRows)] {
-		m.line("| %s | %s | %s | %s |", took(p.atMS), code(p.sort), code(p.name), element(p.text, markdownMessage))
+		m.line("| %s | %s | %s | %s |", report.Duration(p.atMS), code(p.sort), code(p.name), element(p.text, markdownMessage))
 	}
 	m.more(len(list))
 }
 
 func (m *markdown) more(n int) {
 	if n > markdownRows {
-		m.line("\nAnd %d more.", n-markdownRows)
+		m.line("\nAnd %s more.", report.Count(int64(n-markdownRows)))
 	}
 }
 
-// took is a duration, as in 1m8.4s.
-func took(ms int64) string {
-	if ms > int64(1<<62)/int64(time.Millisecond) {
-		return strconv.FormatInt(ms, 10) + "ms"
+// counts are the cells of numbers.
+func counts(of ...int64) string {
+	cells := make([]string, len(of))
+	for i, n := range of {
+		cells[i] = report.Count(n)
 	}
-	return (time.Duration(ms) * time.Millisecond).String()
+	return strings.Join(cells, " | ")
 }
 
 func price(usd float64) string {

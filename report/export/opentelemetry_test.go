@@ -3,24 +3,18 @@ package export
 import (
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	sdk "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/obsrun/obsrun/instrument/run"
 )
 
 // attributesOf are a span's, by key.
-func attributesOf(span sdk.ReadOnlySpan) map[string]any {
+func attributesOf(span *Span) map[string]any {
 	all := make(map[string]any)
-	for _, kv := range span.Attributes() {
-		all[string(kv.Key)] = kv.Value.AsInterface()
+	for _, kv := range span.Attributes {
+		all[kv.Key] = kv.Value
 	}
 	return all
 }
@@ -36,7 +30,7 @@ func TestSpanID(t *testing.T) {
 	} {
 		got := spanID(id)
 		assert.Equal(t, want, got.String(), id)
-		assert.True(t, got.IsValid(), id)
+		assert.NotZero(t, got, id)
 	}
 	assert.NotEqual(t, spanID("00f067aa0ba902b7"), spanID("00F067AA0BA902B7"))
 	assert.NotEqual(t, "0000000000000000", spanID("0000000000000000").String())
@@ -44,25 +38,24 @@ func TestSpanID(t *testing.T) {
 
 func TestTrace(t *testing.T) {
 	tr := NewTrace("run-1", "1.2", map[string]string{"service.name": "pipeline", "obsrun.run_id": "outer", "team": "a"})
-	span := tracetest.SpanStubFromReadOnlySpan(tr.Phase(run.Phase{Name: "discovery", State: run.Done, StartMS: 1000, EndMS: 2000, WallMS: 900}, "root"))
-	assert.Equal(t, "4e65d3fbe8ad6535681b021b30785b12", span.SpanContext.TraceID().String(), "the start of SHA-256(run-1)")
-	assert.True(t, span.SpanContext.IsSampled())
-	assert.Equal(t, []any{"discovery", spanID("root"), time.UnixMilli(1000), time.UnixMilli(2000)}, []any{span.Name, span.Parent.SpanID(), span.StartTime, span.EndTime})
-	assert.ElementsMatch(t, []attribute.KeyValue{
-		attribute.String("service.name", "pipeline"), attribute.String("service.version", "1.2"), attribute.String("obsrun.run_id", "run-1"), attribute.String("team", "a"),
-	}, span.Resource.Attributes())
-	assert.Equal(t, int64(900), attributesOf(span.Snapshot())["obsrun.duration_ms"])
+	span := tr.Phase(run.Phase{Name: "discovery", State: run.Done, StartMS: 1000, EndMS: 2000, WallMS: 900}, "root")
+	assert.Equal(t, "4e65d3fbe8ad6535681b021b30785b12", span.Trace.String(), "the start of SHA-256(run-1)")
+	assert.Equal(t, []any{"discovery", spanID("root"), int64(1000), int64(2000)}, []any{span.Name, span.Parent, span.StartMS, span.EndMS})
+	assert.ElementsMatch(t, []Attribute{
+		{"service.name", "pipeline"}, {"service.version", "1.2"}, {"obsrun.run_id", "run-1"}, {"team", "a"},
+	}, tr.resource)
+	assert.Equal(t, int64(900), attributesOf(span)["obsrun.duration_ms"])
 }
 
 func TestSpans(t *testing.T) {
 	type want struct {
 		name   string
-		kind   trace.SpanKind
-		status sdk.Status
+		kind   int
+		status Status
 		attrs  map[string]any // nil: not there
 	}
-	internal, client := trace.SpanKindInternal, trace.SpanKindClient
-	ok := sdk.Status{Code: codes.Ok}
+	internal, client := KindInternal, KindClient
+	ok := Status{Code: StatusOK}
 	for name, c := range map[string]struct {
 		span run.Span
 		want
@@ -93,31 +86,31 @@ func TestSpans(t *testing.T) {
 		},
 		"LLM call of which nothing is known": {
 			run.Span{Name: "x", Kind: "llm", State: run.Failed, Error: "429", Attrs: json.RawMessage(`{"operation":"ai.generateText.doGenerate","error_type":"rate_limit"}`)},
-			want{"chat", client, sdk.Status{Code: codes.Error, Description: "429"}, map[string]any{"gen_ai.operation.name": "chat", "error.type": "rate_limit"}},
+			want{"chat", client, Status{Code: StatusError, Message: "429"}, map[string]any{"gen_ai.operation.name": "chat", "error.type": "rate_limit"}},
 		},
 		"tool": {
 			run.Span{Name: "Read", Kind: "tool", State: run.Failed, Error: "no such file", Attrs: json.RawMessage(`{"tool_call_id":"c1"}`)},
-			want{"execute_tool Read", internal, sdk.Status{Code: codes.Error, Description: "no such file"}, map[string]any{
+			want{"execute_tool Read", internal, Status{Code: StatusError, Message: "no such file"}, map[string]any{
 				"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "Read", "gen_ai.tool.call.id": "c1", "error.type": "_OTHER",
 			}},
 		},
 		"task": {
 			run.Span{Name: "GET", Kind: "task", State: run.Cancelled, Usage: run.Usage{Tokens: 5, Input: 5}, Attrs: json.RawMessage(`not JSON`)},
-			want{"GET", internal, sdk.Status{}, map[string]any{"gen_ai.operation.name": nil, "gen_ai.usage.input_tokens": nil, "obsrun.tokens": int64(5)}},
+			want{"GET", internal, Status{}, map[string]any{"gen_ai.operation.name": nil, "gen_ai.usage.input_tokens": nil, "obsrun.tokens": int64(5)}},
 		},
 		"lost": {
 			run.Span{Name: "a", Kind: "agent", IsAgent: true, State: run.Lost},
-			want{"invoke_agent a", internal, sdk.Status{Code: codes.Error, Description: "lost: it was still open when the run ended"}, map[string]any{"obsrun.state": "lost"}},
+			want{"invoke_agent a", internal, Status{Code: StatusError, Message: "lost: it was still open when the run ended"}, map[string]any{"obsrun.state": "lost"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.span.ID, c.span.Parent, c.span.StartMS, c.span.EndMS, c.span.DurationMS, c.span.Attempts = "s", "p", 1000, 3000, 2000, 1
 			span := NewTrace("run-1", "1", nil).Span(c.span, c.span.Usage, nil)
-			assert.Equal(t, c.name, span.Name())
-			assert.Equal(t, c.kind, span.SpanKind())
-			assert.Equal(t, c.status, span.Status())
-			assert.Equal(t, []any{spanID("s"), spanID("p")}, []any{span.SpanContext().SpanID(), span.Parent().SpanID()})
-			assert.Equal(t, []any{time.UnixMilli(1000), time.UnixMilli(3000)}, []any{span.StartTime(), span.EndTime()})
+			assert.Equal(t, c.name, span.Name)
+			assert.Equal(t, c.kind, span.Kind)
+			assert.Equal(t, c.status, span.Status)
+			assert.Equal(t, []any{spanID("s"), spanID("p")}, []any{span.ID, span.Parent})
+			assert.Equal(t, []any{int64(1000), int64(3000)}, []any{span.StartMS, span.EndMS})
 			got := attributesOf(span)
 			for key, value := range c.attrs {
 				assert.Equal(t, value, got[key], key)
@@ -129,8 +122,8 @@ func TestSpans(t *testing.T) {
 
 func TestSpanTimes(t *testing.T) {
 	tr := NewTrace("run-1", "1", nil)
-	ms := func(span sdk.ReadOnlySpan) []int64 {
-		return []int64{span.StartTime().UnixMilli(), span.EndTime().UnixMilli()}
+	ms := func(span *Span) []int64 {
+		return []int64{span.StartMS, span.EndMS}
 	}
 	for name, c := range map[string]struct {
 		span run.Span
@@ -146,8 +139,8 @@ func TestSpanTimes(t *testing.T) {
 
 	span := tr.Span(run.Span{StartMS: 100, EndMS: 900, QueuedMS: 50, DurationMS: 700, Attempts: 2}, run.Usage{}, []run.Stall{{TimeMS: 20}, {TimeMS: 300, IdleMS: 200, ResumedMS: 400}, {TimeMS: 500}})
 	var events []any
-	for _, e := range span.Events() {
-		events = append(events, e.Name, e.Time.UnixMilli())
+	for _, e := range span.Events {
+		events = append(events, e.Name, e.TimeMS)
 	}
 	assert.Equal(t, []any{"queued", int64(50), "stalled", int64(300), "resumed", int64(400), "stalled", int64(500)}, events)
 	assert.Equal(t, int64(700), attributesOf(span)["obsrun.duration_ms"], "as it was told")
@@ -157,24 +150,24 @@ func TestAttempts(t *testing.T) {
 	tr := NewTrace("run-1", "1", nil)
 	v := run.Span{ID: "s", Parent: "p", Name: "a", Kind: "agent", IsAgent: true, State: run.Done, StartMS: 50, EndMS: 60, Attempts: 3,
 		Earlier: []run.Interval{{StartMS: 10, EndMS: 20, State: run.Failed}, {StartMS: 30, EndMS: 40, State: run.Cancelled}}, Error: "of the last"}
-	spans := []sdk.ReadOnlySpan{tr.Attempt(v, 1), tr.Attempt(v, 2), tr.Span(v, run.Usage{}, nil)}
-	ids := make(map[trace.SpanID]bool)
+	spans := []*Span{tr.Attempt(v, 1), tr.Attempt(v, 2), tr.Span(v, run.Usage{}, nil)}
+	ids := make(map[SpanID]bool)
 	for i, span := range spans {
-		ids[span.SpanContext().SpanID()] = true
+		ids[span.ID] = true
 		assert.Equal(t, int64(i+1), attributesOf(span)["obsrun.attempt"])
-		assert.Equal(t, "invoke_agent a", span.Name())
+		assert.Equal(t, "invoke_agent a", span.Name)
 		if i == 0 {
-			assert.Empty(t, span.Links())
+			assert.Empty(t, span.Links)
 			continue
 		}
-		require.Len(t, span.Links(), 1)
-		assert.Equal(t, spanID("s"), span.Links()[0].SpanContext.SpanID())
+		require.Len(t, span.Links, 1)
+		assert.Equal(t, spanID("s"), span.Links[0].ID)
 	}
 	assert.Len(t, ids, 3)
 	assert.True(t, ids[spanID("s")])
-	assert.Equal(t, []codes.Code{codes.Error, codes.Unset, codes.Ok}, []codes.Code{spans[0].Status().Code, spans[1].Status().Code, spans[2].Status().Code})
+	assert.Equal(t, []int{StatusError, StatusUnset, StatusOK}, []int{spans[0].Status.Code, spans[1].Status.Code, spans[2].Status.Code})
 	assert.Equal(t, "error", attributesOf(spans[0])["obsrun.state"])
-	assert.Equal(t, time.UnixMilli(40), spans[1].EndTime())
+	assert.Equal(t, int64(40), spans[1].EndMS)
 }
 
 func TestRoot(t *testing.T) {
@@ -183,8 +176,8 @@ func TestRoot(t *testing.T) {
 	v := run.Span{ID: "00f067aa0ba902b7", Name: "run-1", Kind: "run"}
 	info := run.Info{RunID: "run-1", Status: run.StatusError, StartMS: 1000, EndMS: 2000, ExitCode: &exit, Command: []string{"./analyze", "x"}, SourceRepo: "https://example.com/r", SourceCommit: "61019b4", Host: "h"}
 	span := tr.Root(v, info, run.Totals{AgentsSpawned: 3, Lost: 1, Usage: run.Usage{Tokens: 9}})
-	assert.False(t, span.Parent().SpanID().IsValid())
-	assert.Equal(t, sdk.Status{Code: codes.Error, Description: "exit status 2"}, span.Status())
+	assert.Zero(t, span.Parent)
+	assert.Equal(t, Status{Code: StatusError, Message: "exit status 2"}, span.Status)
 	got := attributesOf(span)
 	for key, want := range map[string]any{
 		"process.exit.code": int64(2), "obsrun.command": []string{"./analyze", "x"}, "vcs.repository.url.full": "https://example.com/r",
@@ -193,9 +186,9 @@ func TestRoot(t *testing.T) {
 		assert.Equal(t, want, got[key], key)
 	}
 	info.Status = run.StatusInterrupted
-	assert.Equal(t, "interrupted", tr.Root(v, info, run.Totals{}).Status().Description)
+	assert.Equal(t, "interrupted", tr.Root(v, info, run.Totals{}).Status.Message)
 	info.Status = run.StatusOK
-	assert.Equal(t, codes.Ok, tr.Root(v, info, run.Totals{}).Status().Code)
+	assert.Equal(t, StatusOK, tr.Root(v, info, run.Totals{}).Status.Code)
 	info.Status, info.Error = run.StatusError, "exec: not found"
-	assert.Equal(t, "exec: not found", tr.Root(v, info, run.Totals{}).Status().Description)
+	assert.Equal(t, "exec: not found", tr.Root(v, info, run.Totals{}).Status.Message)
 }

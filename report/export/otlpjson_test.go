@@ -26,7 +26,7 @@ func received(t *testing.T, r Run) *run.State {
 	recorder, err := run.NewRecorder(t.TempDir(), func() time.Time { return now })
 	require.NoError(t, err)
 	require.NoError(t, recorder.Begin("again", map[string]any{"run_id": "again-1"}))
-	receiver := otlp.New(recorder.Record, nil)
+	receiver := otlp.New(recorder.RecordAll, nil)
 	for line := range bytes.Lines(written(t, "otlp-json", r)) {
 		request := httptest.NewRequest(http.MethodPost, "/v1/traces", bytes.NewReader(line))
 		request.Header.Set("Content-Type", "application/json")

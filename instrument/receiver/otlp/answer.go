@@ -1,11 +1,10 @@
 package otlp
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"net/http"
 	"strconv"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // result is what became of a body: how many of its items were not taken, and
@@ -35,13 +34,7 @@ func answer(w http.ResponseWriter, s signal, isJSON bool, res result) {
 		}})
 	case res.rejected > 0:
 		// partial_success = 1 { rejected_... = 1, error_message = 2 }
-		var partial []byte
-		partial = protowire.AppendTag(partial, 1, protowire.VarintType)
-		partial = protowire.AppendVarint(partial, uint64(res.rejected))
-		partial = protowire.AppendTag(partial, 2, protowire.BytesType)
-		partial = protowire.AppendString(partial, res.reason)
-		body = protowire.AppendTag(body, 1, protowire.BytesType)
-		body = protowire.AppendBytes(body, partial)
+		body = appendField(nil, 1, appendNumbered(nil, uint64(res.rejected), res.reason)) // #nosec G115 -- a count
 	}
 	send(w, http.StatusOK, isJSON, body)
 }
@@ -49,7 +42,7 @@ func answer(w http.ResponseWriter, s signal, isJSON bool, res result) {
 // refuse writes an error: a google.rpc.Status in the request's own format. The
 // code is that of google.rpc.Code.
 func refuse(w http.ResponseWriter, isJSON bool, f *fault) {
-	code := 3 // INVALID_ARGUMENT
+	code := uint64(3) // INVALID_ARGUMENT
 	switch f.status {
 	case http.StatusRequestEntityTooLarge:
 		code = 11 // OUT_OF_RANGE
@@ -64,21 +57,41 @@ func refuse(w http.ResponseWriter, isJSON bool, f *fault) {
 	if isJSON {
 		body, _ = json.Marshal(map[string]any{"code": code, "message": reason})
 	} else {
-		body = protowire.AppendTag(body, 1, protowire.VarintType)
-		body = protowire.AppendVarint(body, uint64(code))
-		body = protowire.AppendTag(body, 2, protowire.BytesType)
-		body = protowire.AppendString(body, reason)
+		body = appendNumbered(nil, code, reason)
 	}
 	send(w, f.status, isJSON, body)
 }
 
+// appendNumbered appends the two fields that both messages of an answer have: a number
+// and a text.
+func appendNumbered(b []byte, number uint64, text string) []byte {
+	b = binary.AppendUvarint(binary.AppendUvarint(b, tagOf(1, varintType)), number)
+	return appendField(b, 2, []byte(text))
+}
+
+func appendField(b []byte, number uint64, data []byte) []byte {
+	b = binary.AppendUvarint(b, tagOf(number, bytesType))
+	b = binary.AppendUvarint(b, uint64(len(data)))
+	return append(b, data...)
+}
+
+// Headers that all answers share; nobody changes them.
+var (
+	ofProtobuf = []string{protobufType}
+	ofJSON     = []string{jsonType}
+	noSniff    = []string{"nosniff"}
+)
+
 func send(w http.ResponseWriter, status int, isJSON bool, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", protobufType)
+	h["Content-Type"] = ofProtobuf
 	if isJSON {
-		h.Set("Content-Type", jsonType)
+		h["Content-Type"] = ofJSON
 	}
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["X-Content-Type-Options"] = noSniff
+	if len(body) == 0 && status == http.StatusOK {
+		return // which the server answers by itself, and with less effort
+	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body)

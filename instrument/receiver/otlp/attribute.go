@@ -3,11 +3,11 @@ package otlp
 import (
 	"cmp"
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
-
-	common "go.opentelemetry.io/proto/otlp/common/v1"
+	"sync"
 )
 
 // maxText bounds a string among the attrs of an event, in bytes. What is longer
@@ -16,9 +16,8 @@ const maxText = 200
 
 // attrRow names an attribute that is taken over.
 type attrRow struct {
-	name  string   // its name in the event's attrs
-	keys  []string // where it comes from, best first
-	looks uint64   // of the keys
+	name string   // its name in the event's attrs
+	keys []string // where it comes from, best first
 }
 
 // attrRows is all that is taken over besides names, counters and errors.
@@ -44,98 +43,104 @@ var attrRows = []attrRow{
 	{name: "error_type", keys: []string{"error.type", "error_type"}},
 }
 
-// sortedRows are attrRows by name, and one for the service.
-var sortedRows = func() []attrRow {
-	rows := append(slices.Clone(attrRows), attrRow{name: "service"})
-	for i := range rows {
-		for _, key := range rows[i].keys {
-			rows[i].looks |= look(key)
-		}
+// sortedRows are attrRows by name with the ids of their keys, and one without any for
+// the service.
+var sortedRows = sync.OnceValue(func() []namedRow {
+	rows := []namedRow{{name: "service"}}
+	for _, row := range attrRows {
+		rows = append(rows, namedRow{row.name, keyedBy(row.keys...)})
 	}
-	slices.SortFunc(rows, func(a, b attrRow) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(rows, func(a, b namedRow) int { return cmp.Compare(a.name, b.name) })
 	return rows
-}()
+})
 
-// attrsOf gives the attrs of an event, nil where there are none. Service is the
-// resource's service.name.
-func attrsOf(a attributes, service string) json.RawMessage {
-	var room [256]byte
-	b := append(room[:0], '{')
-	put := func(name string, value any) {
-		if len(b) > 1 {
-			b = append(b, ',')
+type namedRow struct {
+	name string
+	keyed
+}
+
+// appendAttrs appends the attrs of an event, nothing where there are none. Service is
+// the resource's service.name.
+func appendAttrs(b []byte, a *attributes, service string) []byte {
+	begin := len(b)
+	put := func(name string) {
+		before := byte(',')
+		if len(b) == begin {
+			before = '{'
 		}
-		b = append(append(append(b, '"'), name...), '"', ':')
-		b = appendValue(b, value)
+		b = append(append(append(b, before, '"'), name...), '"', ':')
 	}
-	for i := range sortedRows {
-		row := &sortedRows[i]
-		if row.keys == nil && service != "" {
-			put(row.name, service)
+	rows := sortedRows()
+	for i := range rows {
+		row := &rows[i]
+		if row.ids == nil && service != "" {
+			put(row.name)
+			b = appendText(b, service)
 		}
-		if a.looks&row.looks == 0 {
+		if !a.have.meets(&row.any) {
 			continue
 		}
-		for _, key := range row.keys {
-			if v, ok := a.find(key); ok {
-				if v, ok := plain(v); ok {
-					put(row.name, v)
-					break
-				}
+		for _, id := range row.ids {
+			if v, ok := a.plain(id); ok {
+				put(row.name)
+				b = v.appendTo(b)
+				break
 			}
 		}
 	}
-	if len(b) == 1 {
-		return nil
+	if len(b) > begin {
+		b = append(b, '}')
 	}
-	return append(make(json.RawMessage, 0, len(b)+1), append(b, '}')...)
+	return b
 }
 
-// appendValue writes what plain gives as encoding/json does.
-func appendValue(b []byte, value any) []byte {
-	switch v := value.(type) {
-	case int64:
-		return strconv.AppendInt(b, v, 10)
-	case bool:
-		return strconv.AppendBool(b, v)
-	case string:
-		if strings.IndexFunc(v, odd) < 0 {
-			return append(append(append(b, '"'), v...), '"')
-		}
+// plain gives a short value that JSON has; of an array, the first.
+func (a *attributes) plain(id keyID) (v value, ok bool) {
+	if !a.have.has(id) {
+		return value{}, false
 	}
-	quoted, err := json.Marshal(value)
-	if err != nil {
-		return append(b, "null"...)
+	if v = *a.at(id); v.sort == isArray {
+		v, _ = v.element()
 	}
+	switch v.sort {
+	case isText:
+		return v, v.text != "" && len(v.text) <= maxText
+	case isBool, isInt:
+		return v, true
+	case isDouble:
+		f := math.Float64frombits(v.bits)
+		return v, f-f == 0 // finite
+	}
+	return value{}, false
+}
+
+// appendTo writes what plain gives as encoding/json does.
+func (v *value) appendTo(b []byte) []byte {
+	switch v.sort {
+	case isInt:
+		return strconv.AppendInt(b, int64(v.bits), 10) // #nosec G115 -- two's complement
+	case isBool:
+		return strconv.AppendBool(b, v.bits != 0)
+	case isText:
+		return appendText(b, v.text)
+	}
+	quoted, _ := json.Marshal(math.Float64frombits(v.bits)) // finite
 	return append(b, quoted...)
 }
 
-// odd tells the letters that JSON, or encoding/json, does not write as they are.
-func odd(r rune) bool {
-	return r < ' ' || r >= 0x7f || r == '"' || r == '\\' || r == '<' || r == '>' || r == '&'
-}
-
-// plain gives a short value as JSON has it; of an array, the first.
-func plain(v *common.AnyValue) (any, bool) {
-	switch v := v.GetValue().(type) {
-	case *common.AnyValue_StringValue:
-		return v.StringValue, v.StringValue != "" && len(v.StringValue) <= maxText
-	case *common.AnyValue_BoolValue:
-		return v.BoolValue, true
-	case *common.AnyValue_IntValue:
-		return v.IntValue, true
-	case *common.AnyValue_DoubleValue:
-		return v.DoubleValue, v.DoubleValue-v.DoubleValue == 0 // finite
-	case *common.AnyValue_ArrayValue:
-		if values := v.ArrayValue.GetValues(); len(values) > 0 && values[0].GetArrayValue() == nil {
-			return plain(values[0])
+// appendText writes a JSON string; what is no UTF-8 in it is replaced.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s)
+			return append(b, quoted...)
 		}
 	}
-	return nil, false
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // serviceOf is the resource's service.name, empty where it is the SDK's default.
-func serviceOf(resource attributes) string {
+func serviceOf(resource *attributes) string {
 	name := resource.text("service.name")
 	if strings.HasPrefix(name, "unknown_service") || len(name) > maxText {
 		return ""

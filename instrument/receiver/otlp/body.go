@@ -1,7 +1,6 @@
 package otlp
 
 import (
-	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -39,7 +39,10 @@ func (f *fault) Error() string { return f.reason }
 // mediaType tells JSON from protobuf.
 func mediaType(r *http.Request) (isJSON bool, err error) {
 	given := r.Header.Get("Content-Type")
-	media, _, _ := mime.ParseMediaType(given)
+	media := given
+	if given != protobufType && given != jsonType {
+		media, _, _ = mime.ParseMediaType(given)
+	}
 	switch media {
 	case protobufType, "application/protobuf", "application/vnd.google.protobuf":
 		return false, nil
@@ -52,18 +55,18 @@ func mediaType(r *http.Request) (isJSON bool, err error) {
 
 // readBody gives the body as it came and decompressed, which are the same where
 // it was not compressed. Neither is larger than limit.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64, silence time.Duration) (raw, body []byte, err error) {
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, silence time.Duration) (raw, body string, err error) {
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
 	if encoding != "" && encoding != "identity" && encoding != "gzip" && encoding != "x-gzip" {
-		return nil, nil, &fault{http.StatusUnsupportedMediaType,
+		return "", "", &fault{http.StatusUnsupportedMediaType,
 			fmt.Sprintf("Content-Encoding %q: only gzip and identity are supported", cut(encoding, 100))}
 	}
 	if r.ContentLength > limit {
-		return nil, nil, tooLarge(limit)
+		return "", "", tooLarge(limit)
 	}
 	from := &prompt{Reader: r.Body, control: http.NewResponseController(w), silence: silence, until: time.Now().Add(bodyPatience)}
 	if raw, err = readAll(from, limit, max(0, r.ContentLength)); err != nil {
-		return nil, nil, err
+		return "", "", err
 	}
 	if !strings.HasSuffix(encoding, "gzip") {
 		return raw, raw, nil
@@ -89,39 +92,44 @@ func (p *prompt) Read(b []byte) (int, error) {
 	return p.Reader.Read(b)
 }
 
-func gunzip(raw []byte, limit int64) ([]byte, error) {
-	zip, err := gzip.NewReader(bytes.NewReader(raw))
+func gunzip(raw string, limit int64) (string, error) {
+	zip, err := gzip.NewReader(strings.NewReader(raw))
 	if err != nil {
-		return nil, &fault{http.StatusBadRequest, "decompress body: " + err.Error()}
+		return "", &fault{http.StatusBadRequest, "decompress body: " + err.Error()}
 	}
 	body, err := readAll(zip, limit, 0)
 	if err != nil {
 		var f *fault
 		if errors.As(err, &f) && f.status == http.StatusRequestEntityTooLarge {
-			return nil, err
+			return "", err
 		}
-		return nil, &fault{http.StatusBadRequest, "decompress body: " + err.Error()}
+		return "", &fault{http.StatusBadRequest, "decompress body: " + err.Error()}
 	}
 	return body, nil
 }
 
+// pieces are what bodies are read into, piece by piece.
+var pieces = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
 // readAll reads up to limit bytes, and is refused one more. Memory grows with
 // what comes, not with what was announced.
-func readAll(from io.Reader, limit, announced int64) ([]byte, error) {
-	b := make([]byte, 0, min(announced, 1<<20)+512)
+func readAll(from io.Reader, limit, announced int64) (string, error) {
+	piece := pieces.Get().(*[32 << 10]byte)
+	defer pieces.Put(piece)
+	var all strings.Builder
+	if announced > int64(len(piece)) {
+		all.Grow(int(min(announced, 1<<20)))
+	}
 	for {
-		if len(b) == cap(b) {
-			b = append(b, 0)[:len(b)]
-		}
-		n, err := from.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
+		n, err := from.Read(piece[:])
+		all.Write(piece[:n])
 		switch {
-		case int64(len(b)) > limit:
-			return nil, tooLarge(limit)
+		case int64(all.Len()) > limit:
+			return "", tooLarge(limit)
 		case err == io.EOF:
-			return b, nil
+			return all.String(), nil
 		case err != nil:
-			return nil, &fault{http.StatusBadRequest, "read body: " + err.Error()}
+			return "", &fault{http.StatusBadRequest, "read body: " + err.Error()}
 		}
 	}
 }

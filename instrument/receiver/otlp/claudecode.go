@@ -32,8 +32,8 @@ func (r *Receiver) prepareClaude(spans []*span) {
 		if s.row.convention != claudeCode {
 			continue
 		}
-		if s.parent != "" && strings.HasPrefix(s.Name, "claude_code.tool.") && s.attrs.isFalse("success") {
-			r.mem.failures.set(s.parent, s.attrs.first("error"))
+		if s.parent != "" && strings.HasPrefix(s.name, "claude_code.tool.") && s.attrs.isFalse("success") {
+			r.mem.failures.set(strings.Clone(s.parent), strings.Clone(s.attrs.first("error")))
 		}
 		name := s.attrs.first("agent_id")
 		if name == "" {
@@ -46,18 +46,18 @@ func (r *Receiver) prepareClaude(spans []*span) {
 			}
 			agent = r.meet(name, s)
 		}
-		agent.last = max(agent.last, s.EndTimeUnixNano)
+		agent.last = max(agent.last, s.end)
 	}
 }
 
 // meet makes the span of a subagent from the first span that names it.
 func (r *Receiver) meet(name string, s *span) *subagent {
-	agent := &subagent{id: idOf("claude code agent " + name), home: s.parent, background: r.mem.spans.has("home " + s.parent)}
-	r.mem.subagents[name] = agent
+	agent := &subagent{id: idOf("claude code agent " + name), home: strings.Clone(s.parent), background: r.mem.spans.has("home " + s.parent)}
+	r.mem.subagents[strings.Clone(name)] = agent
 	r.mem.homes[agent.home] = append(r.mem.homes[agent.home], agent)
 	r.emit(telemetry.Event{
 		Type: telemetry.SpanStart, Source: telemetry.SourceOTLP, SpanID: agent.id, Parent: s.parent, Kind: kindAgent,
-		Name: subagentName(s.attrs), TS: seconds(s.StartTimeUnixNano),
+		Name: subagentName(&s.attrs), TS: seconds(s.start),
 		Attrs: telemetry.Attrs(map[string]any{"agent_id": cut(name, maxText)}),
 	})
 	return agent
@@ -65,8 +65,8 @@ func (r *Receiver) meet(name string, s *span) *subagent {
 
 // claudeSpan puts a span where it belongs, and adds what log records said of it.
 func (r *Receiver) claudeSpan(s *span) {
-	if key := recordKey(s.attrs); key != "" && (s.kind == telemetry.KindLLM || s.kind == telemetry.KindTool) {
-		r.mem.spans.set(key, s.id)
+	if key := recordKey(&s.attrs); key != "" && (s.kind == telemetry.KindLLM || s.kind == telemetry.KindTool) {
+		r.mem.spans.set(key, strings.Clone(s.id))
 		if usd, ok := r.mem.costs.get(key); ok && !s.usage.CostUSD.OK {
 			s.usage.CostUSD = telemetry.F(usd)
 		}
@@ -79,7 +79,7 @@ func (r *Receiver) claudeSpan(s *span) {
 
 // subagentName is the agent's type: the last part of a query_source like
 // "agent:builtin:Explore".
-func subagentName(a attributes) string {
+func subagentName(a *attributes) string {
 	source := a.first("agent.name", "subagent_type", "query_source")
 	if i := strings.LastIndexByte(source, ':'); i >= 0 {
 		source = source[i+1:]
@@ -91,18 +91,18 @@ func subagentName(a attributes) string {
 }
 
 // claudeEnded ends the subagents that lived under a span which ended.
-func (r *Receiver) claudeEnded(s *span, end *telemetry.Event) {
+func (r *Receiver) claudeEnded(s *span, at telemetry.Float) {
 	if s.kind == telemetry.KindLLM {
 		return
 	}
-	r.mem.spans.set("home "+s.id, s.id)
+	r.mem.spans.set("home "+s.id, "")
 	for _, agent := range r.mem.homes[s.id] {
 		switch {
 		case agent.ended || agent.background:
-		case agent.last > s.EndTimeUnixNano:
+		case agent.last > s.end:
 			agent.background = true
 		default:
-			r.endSubagent(agent, telemetry.Event{TS: end.TS, Status: telemetry.StatusOK})
+			r.endSubagent(agent, telemetry.Event{TS: at, Status: telemetry.StatusOK})
 		}
 	}
 }
@@ -130,7 +130,7 @@ func (r *Receiver) toolFailure(s *span) (string, bool) {
 		return "", false
 	}
 	text, failed := r.mem.failures.get(s.id)
-	if key := recordKey(s.attrs); !failed && key != "" {
+	if key := recordKey(&s.attrs); !failed && key != "" {
 		text, failed = r.mem.failures.get(key)
 	}
 	if !failed && s.attrs.isFalse("success") {
@@ -144,7 +144,7 @@ func (r *Receiver) toolFailure(s *span) (string, bool) {
 
 // recordKey names what both a span and a log record can be about: one call by
 // the provider's request id, one use of a tool by its id.
-func recordKey(a attributes) string {
+func recordKey(a *attributes) string {
 	if id := a.first("request_id"); id != "" && len(id) <= maxCallID {
 		return "request " + id
 	}

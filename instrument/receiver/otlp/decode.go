@@ -1,17 +1,9 @@
 package otlp
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
-
-	logs "go.opentelemetry.io/proto/otlp/logs/v1"
-	metrics "go.opentelemetry.io/proto/otlp/metrics/v1"
-	trace "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // signal is one of the three sorts of telemetry that OTLP carries.
@@ -43,90 +35,44 @@ func signalOf(path string) signal {
 	return noSignal
 }
 
-// payload is a decoded body: the messages of one signal. An export request has
-// the same wire format as the data message of its signal, and the request
-// messages would pull in gRPC.
+// payload is a body that was read: the items of one signal. An export request has the
+// same wire format as the data message of its signal.
 type payload struct {
-	traces  trace.TracesData
-	logs    logs.LogsData
-	metrics metrics.MetricsData
-}
-
-func (p *payload) message(s signal) proto.Message {
-	switch s {
-	case traces:
-		return &p.traces
-	case logRecords:
-		return &p.logs
-	default:
-		return &p.metrics
-	}
+	spans  *batch
+	logs   *logBatch
+	points *pointBatch
 }
 
 // decode reads a body of a known signal.
-func decode(s signal, body []byte, isJSON bool) (*payload, error) {
-	p := new(payload)
-	m := p.message(s)
+func decode(s signal, body string, isJSON bool) (p payload, err error) {
 	if isJSON {
-		if err := unmarshalJSON(body, m); err != nil {
-			return nil, fmt.Errorf("decode OTLP/JSON: %w", err)
+		if body, err = transcode(body, requests()[s]); err != nil {
+			return p, fmt.Errorf("decode OTLP/JSON: %w", err)
 		}
-		return p, nil
 	}
-	err := proto.Unmarshal(body, m)
-	if err != nil && strings.Contains(err.Error(), "UTF-8") {
-		// One attribute that is cut within a rune must not cost the whole batch.
-		proto.Reset(m)
-		err = proto.Unmarshal(repairText(body, m.ProtoReflect().Descriptor(), 0), m)
+	switch s {
+	case traces:
+		p.spans = batches.Get().(*batch)
+		err = p.spans.readSpans(body)
+	case logRecords:
+		p.logs = new(logBatch)
+		err = p.logs.read(body)
+	default:
+		p.points = new(pointBatch)
+		err = p.points.read(body)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("decode OTLP/protobuf: %w", err)
+		return payload{}, fmt.Errorf("decode OTLP/protobuf: %w", err)
 	}
 	return p, nil
 }
 
-// maxDepth is how deep a message is looked into: attribute values nest.
-const maxDepth = 100
-
-// repairText gives the encoded message with what is no UTF-8 in its strings
-// replaced. What cannot be read is left as it is, for the decoder to refuse.
-func repairText(b []byte, md protoreflect.MessageDescriptor, depth int) []byte {
-	if depth > maxDepth {
-		return b
-	}
-	out := make([]byte, 0, len(b))
-	for rest := b; len(rest) > 0; {
-		num, typ, n := protowire.ConsumeField(rest)
-		if n < 0 {
-			return append(out, rest...)
-		}
-		fieldBytes := rest[:n]
-		rest = rest[n:]
-		fd := md.Fields().ByNumber(num)
-		if typ != protowire.BytesType || fd == nil {
-			out = append(out, fieldBytes...)
-			continue
-		}
-		_, _, tag := protowire.ConsumeTag(fieldBytes)
-		value, _ := protowire.ConsumeBytes(fieldBytes[tag:])
-		switch fd.Kind() {
-		case protoreflect.StringKind:
-			value = bytes.ToValidUTF8(value, []byte("\uFFFD"))
-		case protoreflect.MessageKind:
-			value = repairText(value, fd.Message(), depth+1)
-		}
-		out = append(out, fieldBytes[:tag]...)
-		out = protowire.AppendBytes(out, value)
-	}
-	return out
-}
-
 // guess tells the signal of a body by its content, for exporters that post to
 // the endpoint as it stands. False where nothing in it tells.
-func guess(body []byte, isJSON bool) (signal, bool) {
+func guess(body string, isJSON bool) (signal, bool) {
 	if isJSON {
 		var top map[string]json.RawMessage
-		if json.Unmarshal(body, &top) != nil {
+		if json.Unmarshal([]byte(body), &top) != nil {
 			return noSignal, false
 		}
 		for _, s := range []signal{traces, logRecords, metricPoints} {
@@ -144,56 +90,26 @@ func guess(body []byte, isJSON bool) (signal, bool) {
 		return noSignal, false
 	}
 	found := noSignal
-	for rest := item; len(rest) > 0; {
-		num, typ, n := protowire.ConsumeField(rest)
-		if n < 0 {
-			return noSignal, false
-		}
-		value := rest[:n]
-		rest = rest[n:]
-		switch {
-		case typ == protowire.Fixed64Type && (num == 1 || num == 11), // the two times
-			typ == protowire.VarintType && num == 2: // severity
+	f := fields{rest: item}
+	for f.next() {
+		switch f.tag {
+		case tagOf(1, fixed64), tagOf(11, fixed64), // the two times
+			tagOf(2, varintType): // severity
 			return logRecords, true
-		case num == 1 && typ == protowire.BytesType:
+		case tagOf(1, bytesType):
 			found = metricPoints
-			if _, _, tag := protowire.ConsumeTag(value); tag > 0 {
-				if id, _ := protowire.ConsumeBytes(value[tag:]); len(id) == 16 {
-					found = traces // unless it is a metric's name of that length
-				}
+			if len(f.data) == 16 {
+				found = traces // unless it is a metric's name of that length
 			}
-		case typ == protowire.BytesType && (num == 7 || num == 10): // sum, exponential histogram
-			if found == traces && num == 7 {
+		case tagOf(7, bytesType): // sum
+			if found == traces {
 				return metricPoints, true
 			}
-		case num == 2 && typ == protowire.BytesType && found == traces:
-			if _, _, tag := protowire.ConsumeTag(value); tag > 0 {
-				if id, _ := protowire.ConsumeBytes(value[tag:]); len(id) == 8 {
-					return traces, true
-				}
+		case tagOf(2, bytesType):
+			if found == traces && len(f.data) == 8 {
+				return traces, true
 			}
 		}
 	}
-	return found, found != noSignal
-}
-
-// descend gives the content of the first field along a path of field numbers.
-func descend(b []byte, path ...protowire.Number) ([]byte, bool) {
-next:
-	for _, want := range path {
-		for len(b) > 0 {
-			num, typ, n := protowire.ConsumeField(b)
-			if n < 0 {
-				return nil, false
-			}
-			if num == want && typ == protowire.BytesType {
-				_, _, tag := protowire.ConsumeTag(b)
-				b, _ = protowire.ConsumeBytes(b[tag:])
-				continue next
-			}
-			b = b[n:]
-		}
-		return nil, false
-	}
-	return b, true
+	return found, found != noSignal && !f.bad
 }

@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
 )
@@ -105,20 +106,15 @@ var kinds = []kindRow{
 // own step.
 var other = kindRow{kind: telemetry.KindTask}
 
-func (r *kindRow) matches(name string, a attributes) bool {
+func (r *kindRow) matches(name string, a *attributes) bool {
 	if r.prefix != "" && !strings.HasPrefix(name, r.prefix) {
 		return false
 	}
-	if r.key == "" {
+	if r.key == "" || r.value == "" {
 		return true
-	}
-	if !a.has(r.key) {
-		return false
 	}
 	value := a.text(r.key)
 	switch {
-	case r.value == "":
-		return true
 	case strings.HasPrefix(r.value, "*"):
 		return strings.HasSuffix(value, r.value[1:])
 	case strings.HasSuffix(r.value, "*"):
@@ -127,21 +123,19 @@ func (r *kindRow) matches(name string, a attributes) bool {
 	return value == r.value
 }
 
-// kindLooks are the looks of the rows' keys, 0 where a row has none.
-var kindLooks = func() []uint64 {
-	looks := make([]uint64, len(kinds))
+// kindKeys are the keys of the rows, nil where a row has none.
+var kindKeys = sync.OnceValue(func() []keyed {
+	keys := make([]keyed, len(kinds))
 	for i := range kinds {
-		if key := kinds[i].key; key != "" {
-			looks[i] = look(key)
-		}
+		keys[i] = keyedBy(kinds[i].key)
 	}
-	return looks
-}()
+	return keys
+})
 
 // kindOf gives the row for a span.
-func kindOf(name string, a attributes) *kindRow {
-	for i := range kinds {
-		if key := kindLooks[i]; (key == 0 || a.looks&key != 0) && kinds[i].matches(name, a) {
+func kindOf(name string, a *attributes) *kindRow {
+	for i, key := range kindKeys() {
+		if (key.ids == nil || a.have.has(key.ids[0])) && kinds[i].matches(name, a) {
 			return &kinds[i]
 		}
 	}
@@ -152,7 +146,7 @@ func kindOf(name string, a attributes) *kindRow {
 const maxName = 200
 
 // nameOf gives the name that a person looks for.
-func (r *kindRow) nameOf(name string, a attributes) string {
+func (r *kindRow) nameOf(name string, a *attributes) string {
 	if given := a.first(r.names...); given != "" {
 		return cut(given, maxName)
 	}

@@ -1,13 +1,12 @@
 package otlp
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strings"
-
-	logs "go.opentelemetry.io/proto/otlp/logs/v1"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
 )
@@ -67,68 +66,118 @@ func logRowOf(event string) *logRow {
 
 // record is a log record with what is needed to tell of it.
 type record struct {
-	*logs.LogRecord
-	attrs, resource attributes
-	event           string
-	span            string // hex, empty without trace context
-	ts              uint64
+	message  string // as it came
+	attrs    attributes
+	from     *sender
+	severity uint64 // on OpenTelemetry's scale
+	body     string // empty where it is no text
+	event    string
+	span     string // hex, empty without trace context
+	ts       uint64 // Unix nanoseconds
+}
+
+// logBatch is the log records of one request.
+type logBatch struct {
+	records []record
+	res     result
+	sparse  bool
+}
+
+// read takes in LogsData.
+func (b *logBatch) read(body string) error {
+	f := fields{rest: body}
+	for f.next() {
+		if f.tag != tagOf(1, bytesType) {
+			continue
+		}
+		var last *string
+		scope := ""
+		err := eachItem(f.data, func(from *sender, group *string, message string) error {
+			if last != group {
+				last = group
+				scope, _ = descend(*group, 1, 1) // its name
+			}
+			n := record{message: message, from: from}
+			if err := n.read(scope); err != nil {
+				return err
+			}
+			b.records = append(b.records, n)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	b.sparse = len(body)/sparseFrom > len(b.records)
+	return f.err()
+}
+
+// read takes in the LogRecord, which is of an instrumentation scope of that name.
+func (l *record) read(scope string) error {
+	var observed uint64
+	var body value
+	f := fields{rest: l.message}
+	for f.next() {
+		var err error
+		switch f.tag {
+		case tagOf(1, fixed64):
+			l.ts = f.num
+		case tagOf(2, varintType):
+			l.severity = f.num
+		case tagOf(5, bytesType):
+			err = body.read(f.data)
+		case tagOf(6, bytesType):
+			err = l.attrs.read(f.data)
+		case tagOf(10, bytesType):
+			if l.span = ""; validID(f.data, 8) {
+				l.span = hex.EncodeToString([]byte(f.data))
+			}
+		case tagOf(11, fixed64):
+			observed = f.num
+		case tagOf(12, bytesType):
+			l.event = strings.ToValidUTF8(f.data, "\uFFFD")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	l.ts = cmp.Or(l.ts, observed)
+	l.body = body.string()
+	// Claude Code has the short name in event.name, and the whole one in the body.
+	if l.event == "" {
+		l.event = l.attrs.text("event.name")
+	}
+	const prefix = "claude_code."
+	if strings.HasPrefix(l.body, prefix) {
+		l.event = l.body
+	} else if strings.HasPrefix(scope, "com.anthropic.claude_code") && !strings.HasPrefix(l.event, prefix) {
+		l.event = prefix + l.event
+	}
+	return f.err()
 }
 
 // takeLogs turns the log records of one request into events.
-func (r *Receiver) takeLogs(data *logs.LogsData) result {
-	var res result
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, rl := range data.ResourceLogs {
-		resource := attributesOf(rl.GetResource().GetAttributes())
-		for _, sl := range rl.GetScopeLogs() {
-			for _, lr := range sl.GetLogRecords() {
-				if lr == nil {
-					res.reject("an empty log record")
-					continue
-				}
-				r.takeLog(newRecord(lr, resource, sl.GetScope().GetName()))
-			}
-		}
+func (r *Receiver) takeLogs(b *logBatch) result {
+	r.sparse = b.sparse
+	for i := range b.records {
+		r.takeLog(&b.records[i])
 	}
-	r.odd(res, "log records")
-	return res
-}
-
-func newRecord(lr *logs.LogRecord, resource attributes, scope string) *record {
-	n := &record{LogRecord: lr, attrs: attributesOf(lr.Attributes), resource: resource, ts: lr.TimeUnixNano}
-	if n.ts == 0 {
-		n.ts = lr.ObservedTimeUnixNano
-	}
-	if validID(lr.SpanId, 8) {
-		n.span = hex.EncodeToString(lr.SpanId)
-	}
-	// Claude Code has the short name in event.name, and the whole one in the body.
-	n.event = lr.EventName
-	if n.event == "" {
-		n.event = n.attrs.text("event.name")
-	}
-	const prefix = "claude_code."
-	if body := lr.GetBody().GetStringValue(); strings.HasPrefix(body, prefix) {
-		n.event = body
-	} else if strings.HasPrefix(scope, "com.anthropic.claude_code") && !strings.HasPrefix(n.event, prefix) {
-		n.event = prefix + n.event
-	}
-	return n
+	r.odd(b.res, "log records")
+	return b.res
 }
 
 func (r *Receiver) takeLog(l *record) {
 	row := logRowOf(l.event)
 	if row == nil {
-		if level := int32(l.SeverityNumber); level >= int32(logs.SeverityNumber_SEVERITY_NUMBER_WARN) && r.mem.once(l.key()) {
-			message := l.GetBody().GetStringValue()
+		if l.level() >= levelWarn && r.mem.once(l.key()) {
+			message := l.body
 			if message == "" {
 				message = l.event
 			}
 			if text := l.attrs.first("exception.message", "exception.type"); text != "" {
 				message = strings.TrimPrefix(message+": "+text, ": ")
 			}
-			r.show(level, message, l.span, seconds(l.ts))
+			r.show(l.level(), message, l.span, seconds(l.ts))
 		}
 		return
 	}
@@ -137,7 +186,7 @@ func (r *Receiver) takeLog(l *record) {
 	}
 	switch row.meaning {
 	case problem, failedCall:
-		r.show(int32(logs.SeverityNumber_SEVERITY_NUMBER_ERROR), row.message(l.attrs), l.span, seconds(l.ts))
+		r.show(levelError, row.message(&l.attrs), l.span, seconds(l.ts))
 	}
 	switch row.meaning {
 	case call, failedCall:
@@ -150,7 +199,7 @@ func (r *Receiver) takeLog(l *record) {
 }
 
 // message says what went wrong, from the attributes that are no content.
-func (row *logRow) message(a attributes) string {
+func (row *logRow) message(a *attributes) string {
 	text := row.text
 	if status, ok := a.number("status_code"); ok {
 		text += fmt.Sprintf(" (%.0f)", status)
@@ -165,10 +214,10 @@ func (row *logRow) message(a attributes) string {
 // the same call comes too: then the record adds what the span does not say, and
 // stands for it only if it never comes.
 func (r *Receiver) logCall(l *record, row *logRow) {
-	key := recordKey(l.attrs)
-	usage, _ := usageOf(l.attrs)
+	key := recordKey(&l.attrs)
+	usage, _ := usageOf(&l.attrs)
 	if usage.Tokens.OK {
-		r.mem.reported(l.attrs, l.resource)
+		r.mem.reported(&l.attrs, l.from)
 	}
 	if key != "" && row.convention == claudeCode {
 		if id, ok := r.mem.spans.get(key); ok {
@@ -189,10 +238,10 @@ func (r *Receiver) logCall(l *record, row *logRow) {
 	}
 	end := telemetry.Event{Status: telemetry.StatusOK, Counters: usage}
 	if row.meaning == failedCall {
-		end.Status, end.Error = telemetry.StatusError, row.message(l.attrs)
+		end.Status, end.Error = telemetry.StatusError, row.message(&l.attrs)
 	}
 	name := l.attrs.first("model")
-	r.logSpan(l, telemetry.Event{Kind: telemetry.KindLLM, Name: cut(name, maxName), CallID: callID(l.attrs)}, end)
+	r.logSpan(l, telemetry.Event{Kind: telemetry.KindLLM, Name: cut(name, maxName), CallID: callID(&l.attrs)}, end)
 }
 
 func (r *Receiver) logTool(l *record) {
@@ -204,7 +253,7 @@ func (r *Receiver) logTool(l *record) {
 			end.Error = "tool failed"
 		}
 	}
-	if key := recordKey(l.attrs); key != "" {
+	if key := recordKey(&l.attrs); key != "" {
 		if id, ok := r.mem.spans.get(key); ok {
 			if end.Error != "" {
 				end.Type, end.Source, end.SpanID, end.TS = telemetry.SpanEnd, telemetry.SourceOTLP, id, seconds(l.ts)
@@ -213,7 +262,7 @@ func (r *Receiver) logTool(l *record) {
 			return
 		}
 		if end.Error != "" {
-			r.mem.failures.set(key, end.Error)
+			r.mem.failures.set(key, strings.Clone(end.Error))
 		}
 	}
 	name := l.attrs.first("tool_name", "function_name")
@@ -231,7 +280,7 @@ func (r *Receiver) logAgent(l *record) {
 		// The record stands on the span that started the agent, or on one below.
 		for _, agent := range r.mem.homes[l.span] {
 			if !agent.ended {
-				end.TS, end.Attrs = seconds(l.ts), attrsOf(l.attrs, "")
+				end.TS, end.Attrs = seconds(l.ts), attrsOf(&l.attrs, "")
 				r.endSubagent(agent, end)
 				return
 			}
@@ -243,14 +292,14 @@ func (r *Receiver) logAgent(l *record) {
 
 // logSpan tells of something that a log record says is over, as a span.
 func (r *Receiver) logSpan(l *record, start, end telemetry.Event) {
-	key := recordKey(l.attrs)
+	key := recordKey(&l.attrs)
 	id := l.hash()
 	if key != "" {
 		id = idOf(key)
 	}
 	start.Type, start.Source, start.SpanID, start.Parent = telemetry.SpanStart, telemetry.SourceOTLP, id, l.span
 	end.Type, end.Source, end.SpanID = telemetry.SpanEnd, telemetry.SourceOTLP, id
-	start.Attrs = attrsOf(l.attrs, serviceOf(l.resource))
+	start.Attrs = attrsOf(&l.attrs, l.from.service)
 	start.TS, end.TS = seconds(l.ts), seconds(l.ts)
 	if ms, ok := l.attrs.number("duration_ms"); ok && ms >= 0 && ms < 1e12 {
 		end.DurationMS = telemetry.F(ms)
@@ -259,8 +308,12 @@ func (r *Receiver) logSpan(l *record, start, end telemetry.Event) {
 		}
 	}
 	events := []telemetry.Event{start, end}
-	if key != "" && l.span != "" && r.mem.hold(key, events) {
-		return
+	if key != "" && l.span != "" {
+		apart(&events[0])
+		apart(&events[1])
+		if r.mem.hold(key, events) {
+			return
+		}
 	}
 	r.emit(events...)
 }
@@ -268,10 +321,9 @@ func (r *Receiver) logSpan(l *record, start, end telemetry.Event) {
 // maxShown is how many log records become log events; the rest is only counted.
 const maxShown = 500
 
-// show makes a log event of a log record. Severity is on OpenTelemetry's scale:
-// WARN from 13, ERROR from 17.
-func (r *Receiver) show(severity int32, message, spanID string, ts telemetry.Float) {
-	if severity < int32(logs.SeverityNumber_SEVERITY_NUMBER_WARN) {
+// show makes a log event of a log record.
+func (r *Receiver) show(severity int, message, spanID string, ts telemetry.Float) {
+	if severity < levelWarn {
 		return
 	}
 	message = strings.TrimSpace(strings.ToValidUTF8(message, "\uFFFD"))
@@ -283,7 +335,7 @@ func (r *Receiver) show(severity int32, message, spanID string, ts telemetry.Flo
 		return
 	}
 	level := "warn"
-	if severity >= int32(logs.SeverityNumber_SEVERITY_NUMBER_ERROR) {
+	if severity >= levelError {
 		level = "error"
 	}
 	r.emit(telemetry.Event{
@@ -294,17 +346,39 @@ func (r *Receiver) show(severity int32, message, spanID string, ts telemetry.Flo
 	}
 }
 
+// Severities, on OpenTelemetry's scale.
+const (
+	levelWarn  = 13
+	levelError = 17
+)
+
+// level is the severity; what is beyond the scale is none.
+func (l *record) level() int {
+	if l.severity > 1<<31-1 {
+		return 0
+	}
+	return int(l.severity) // #nosec G115
+}
+
 // key is the hash, as no span has it.
-func (l *record) key() spanKey { return keyOf([]byte(l.hash()), nil) }
+func (l *record) key() spanKey {
+	sum := sha256.Sum256([]byte(l.message))
+	return spanKey(number64(string(sum[8:16])))
+}
 
 // hash is an id for what a record tells: the same when it is sent again.
-func (l *record) hash() string {
-	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(l.LogRecord)
-	return idOf(string(b))
-}
+func (l *record) hash() string { return idOf(l.message) }
 
 // idOf makes a span id of 16 hex digits.
 func idOf(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:8])
+}
+
+// attrsOf makes the attrs of an event.
+func attrsOf(a *attributes, service string) json.RawMessage {
+	if b := appendAttrs(nil, a, service); len(b) > 0 {
+		return b
+	}
+	return nil
 }

@@ -59,8 +59,8 @@ func TestClaudeCodeByLogsAlone(t *testing.T) {
 		lr("mcp_server_connection", 9, 0, "status", "failed", "error_code", "ECONNREFUSED"),
 		lr("mcp_server_connection", 9, 0, "status", "connected"),
 	)
-	r.takeLogs(data)
-	r.takeLogs(data) // sent again
+	given(r, data)
+	given(r, data) // sent again
 	r.Close(context.Background())
 	s := j.fold(t)
 	var seen []string
@@ -109,11 +109,11 @@ func TestClaudeCodeSubagents(t *testing.T) {
 	)
 	completed := logsData(lr("subagent_completed", 18, 8, "agent_type", "Explore", "total_tool_uses", 1, "total_tokens", 25))
 	for name, feed := range map[string]func(r *Receiver){
-		"one batch":       func(r *Receiver) { r.takeSpans(tracesData(spans...)); r.takeLogs(apiLogs); r.takeLogs(completed) },
-		"logs first":      func(r *Receiver) { r.takeLogs(apiLogs); r.takeLogs(completed); r.takeSpans(tracesData(spans...)) },
-		"without logs":    func(r *Receiver) { r.takeSpans(tracesData(spans...)) },
-		"one at a time":   func(r *Receiver) { each(r, spans); r.takeLogs(apiLogs) },
-		"logs in between": func(r *Receiver) { each(r, spans[:3]); r.takeLogs(apiLogs); each(r, spans[3:]) },
+		"one batch":       func(r *Receiver) { given(r, tracesData(spans...)); given(r, apiLogs); given(r, completed) },
+		"logs first":      func(r *Receiver) { given(r, apiLogs); given(r, completed); given(r, tracesData(spans...)) },
+		"without logs":    func(r *Receiver) { given(r, tracesData(spans...)) },
+		"one at a time":   func(r *Receiver) { each(r, spans); given(r, apiLogs) },
+		"logs in between": func(r *Receiver) { each(r, spans[:3]); given(r, apiLogs); each(r, spans[3:]) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, j := newReceiver()
@@ -148,7 +148,7 @@ func TestClaudeCodeSubagents(t *testing.T) {
 
 func each(r *Receiver, spans []*trace.Span) {
 	for _, s := range spans {
-		r.takeSpans(tracesData(s))
+		given(r, tracesData(s))
 	}
 }
 
@@ -162,10 +162,10 @@ func TestClaudeCodeBackgroundAgents(t *testing.T) {
 		end  int64
 	}{
 		"end of the run": {func(r *Receiver) { each(r, []*trace.Span{home, first, second}) }, 1030000},
-		"one batch":      {func(r *Receiver) { r.takeSpans(tracesData(home, first, second)) }, 1030000},
+		"one batch":      {func(r *Receiver) { given(r, tracesData(home, first, second)) }, 1030000},
 		"told": {func(r *Receiver) {
 			each(r, []*trace.Span{home, first, second})
-			r.takeLogs(logsData(lr("subagent_completed", 31, 8, "agent_type", "Explore")))
+			given(r, logsData(lr("subagent_completed", 31, 8, "agent_type", "Explore")))
 		}, 1031000},
 	} {
 		r, j := newReceiver()
@@ -188,7 +188,7 @@ func TestClaudeCodeBackgroundAgents(t *testing.T) {
 // Log records with trace context whose spans go elsewhere still count, at the end.
 func TestHeldRecords(t *testing.T) {
 	r, j := newReceiver()
-	r.takeLogs(logsData(lr("api_request", 3, 1, "model", "m", "input_tokens", "10", "output_tokens", "5", "request_id", "req_00000002")))
+	given(r, logsData(lr("api_request", 3, 1, "model", "m", "input_tokens", "10", "output_tokens", "5", "request_id", "req_00000002")))
 	assert.Empty(t, j.all())
 	r.Close(context.Background())
 	assert.EqualValues(t, 15, j.fold(t).Totals().Tokens)
@@ -196,7 +196,7 @@ func TestHeldRecords(t *testing.T) {
 
 func TestGeminiCLI(t *testing.T) {
 	r, j := newReceiver()
-	r.takeLogs(logsData(
+	given(r, logsData(
 		&logs.LogRecord{TimeUnixNano: 1002 * second, Body: anyValue("API response from gemini"), Attributes: kv("event.name", "gemini_cli.api_response", "model", "gemini-x",
 			"input_token_count", 100, "output_token_count", 10, "cached_content_token_count", 40, "thoughts_token_count", 5, "total_token_count", 115, "duration_ms", 900)},
 		&logs.LogRecord{TimeUnixNano: 1003 * second, Attributes: kv("event.name", "gemini_cli.tool_call", "function_name", "read_file", "success", true, "function_args", "SECRET")},
@@ -209,7 +209,7 @@ func TestGeminiCLI(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	r, j := newReceiver()
 	record := &logs.LogRecord{ObservedTimeUnixNano: 1002 * second, SeverityNumber: 13, Body: anyValue(" slow "), SpanId: []byte{0, 0, 0, 0, 0, 0, 0, 5}}
-	r.takeLogs(logsData(record, record,
+	given(r, logsData(record, record,
 		&logs.LogRecord{TimeUnixNano: 1002 * second, SeverityNumber: 12, Body: anyValue("info")},
 		&logs.LogRecord{TimeUnixNano: 1002 * second, SeverityNumber: 21, Body: anyValue("Task failed"), Attributes: kv("exception.message", "no such host", "exception.stacktrace", "SECRET")},
 		&logs.LogRecord{TimeUnixNano: 1002 * second, SeverityNumber: 17, EventName: "thing.broke"},
@@ -225,7 +225,7 @@ func TestWarnings(t *testing.T) {
 	for i := range 2 * maxShown {
 		many = append(many, &logs.LogRecord{TimeUnixNano: uint64(i+1) * second, SeverityNumber: 17, Body: anyValue(strings.Repeat("x", 2000))})
 	}
-	r.takeLogs(logsData(many...))
+	given(r, logsData(many...))
 	assert.Len(t, j.all(), maxShown+1)
 	last := j.all()[maxShown]
 	assert.Equal(t, telemetry.SourceObsrun, last.Source)
@@ -279,7 +279,7 @@ func TestMetrics(t *testing.T) {
 			for _, s := range c.samples {
 				m := sum(s.metric, s.cumulative, s.value, s.attrs...)
 				m.GetSum().DataPoints[0].TimeUnixNano = uint64(1000+s.at) * second
-				r.takeMetrics(metricsData(s.service, m))
+				given(r, metricsData(s.service, m))
 			}
 			assert.Empty(t, j.all(), "nobody can know yet")
 			r.Close(context.Background())
@@ -293,9 +293,9 @@ func TestMetrics(t *testing.T) {
 // Metrics give way to spans and log records of the same sender.
 func TestMetricsGiveWay(t *testing.T) {
 	r, j := newReceiver()
-	r.takeMetrics(metricsData("svc", sum("gen_ai.client.token.usage", true, 1000, "gen_ai.token.type", "input")))
-	r.takeMetrics(metricsData("other", sum("gen_ai.client.token.usage", true, 7, "gen_ai.token.type", "input")))
-	r.takeSpans(tracesData(sp(1, 0, "chat", 1, 2, "gen_ai.operation.name", "chat", "gen_ai.usage.input_tokens", 100)))
+	given(r, metricsData("svc", sum("gen_ai.client.token.usage", true, 1000, "gen_ai.token.type", "input")))
+	given(r, metricsData("other", sum("gen_ai.client.token.usage", true, 7, "gen_ai.token.type", "input")))
+	given(r, tracesData(sp(1, 0, "chat", 1, 2, "gen_ai.operation.name", "chat", "gen_ai.usage.input_tokens", 100)))
 	r.Close(context.Background())
 	assert.EqualValues(t, 107, j.fold(t).Totals().Tokens)
 }
@@ -303,7 +303,7 @@ func TestMetricsGiveWay(t *testing.T) {
 func TestHistogramMetrics(t *testing.T) {
 	total := 12.0
 	r, j := newReceiver()
-	r.takeMetrics(metricsData("svc",
+	given(r, metricsData("svc",
 		&metrics.Metric{Name: "gen_ai.client.token.usage", Data: &metrics.Metric_Histogram{Histogram: &metrics.Histogram{
 			DataPoints: []*metrics.HistogramDataPoint{nil, {Sum: &total, TimeUnixNano: second, Attributes: kv("gen_ai.token.type", "input")}, {Attributes: kv("gen_ai.token.type", "input")}}}}},
 		&metrics.Metric{Name: "gen_ai.client.token.usage", Data: &metrics.Metric_ExponentialHistogram{ExponentialHistogram: &metrics.ExponentialHistogram{

@@ -39,9 +39,9 @@ type memory struct {
 	// ended are the spans and log records that were told: exporters send a
 	// batch again when the answer was lost, and a second start would be a second
 	// attempt.
-	ended recent[spanKey, struct{}]
+	ended seen
 	// metered are span ids below which an inference span with usage lies.
-	metered recent[string, struct{}]
+	metered recent[uint64, struct{}]
 	// spans are the spans that Claude Code's log records can be about, by
 	// recordKey.
 	spans recent[string, string]
@@ -76,8 +76,7 @@ const (
 
 func newMemory() memory {
 	return memory{
-		ended:     recent[spanKey, struct{}]{limit: maxRecent},
-		metered:   recent[string, struct{}]{limit: maxRecent},
+		metered:   recent[uint64, struct{}]{limit: maxRecent},
 		spans:     recent[string, string]{limit: maxSpecial},
 		failures:  recent[string, string]{limit: maxSpecial},
 		costs:     recent[string, float64]{limit: maxSpecial},
@@ -89,9 +88,16 @@ func newMemory() memory {
 	}
 }
 
+// sender is a resource: what it says of all that it has.
+type sender struct {
+	attrs   attributes
+	service string // as serviceOf has it
+	told    bool   // that it reported tokens, but for its sessions
+}
+
 // origins are the names under which the sender of telemetry is known, the most
 // exact first: a session, a process, a service.
-func origins(a, resource attributes) []string {
+func origins(a, resource *attributes) []string {
 	var names []string
 	if id := a.first("session.id"); id != "" {
 		names = append(names, "session "+cut(id, maxText))
@@ -106,21 +112,36 @@ func origins(a, resource attributes) []string {
 }
 
 // reported takes note that tokens of this sender came otherwise than by metrics.
-func (m *memory) reported(a, resource attributes) {
-	for _, name := range origins(a, resource) {
+func (m *memory) reported(a *attributes, from *sender) {
+	if from.told && !a.has("session.id") {
+		return
+	}
+	from.told = true
+	for _, name := range origins(a, &from.attrs) {
 		if len(m.sources) < maxSources {
 			m.sources[name] = struct{}{}
 		}
 	}
 }
 
-// spanKey is a trace id and a span id.
-type spanKey [24]byte
+// spanKey stands for a trace id and a span id: both, mixed. Two of them that are the
+// same by chance are not to be expected.
+type spanKey uint64
 
-func keyOf(traceID, spanID []byte) (key spanKey) {
-	copy(key[:16], traceID)
-	copy(key[16:], spanID)
-	return key
+// traceKey is the part of a spanKey that spans of one trace share.
+func traceKey(traceID string) uint64 { return (number64(traceID)*mix ^ number64(traceID[8:])) * mix }
+
+// mix is an odd number with its bits all over: 2^64 divided by the golden ratio.
+const mix = 0x9E3779B97F4A7C15
+
+func keyOf(trace, span uint64) spanKey { return spanKey(trace ^ span) }
+
+// number64 is an id's first 8 bytes as a number.
+func number64(id string) (n uint64) {
+	for i := range 8 {
+		n = n<<8 | uint64(id[i])
+	}
+	return n
 }
 
 // once tells whether the key is new.
@@ -128,8 +149,41 @@ func (m *memory) once(key spanKey) bool {
 	if m.ended.has(key) {
 		return false
 	}
-	m.ended.set(key, struct{}{})
+	m.ended.add(key)
 	return true
+}
+
+// seen is a set of the latest keys, in buckets of a cache line each: there are too many
+// to look for one in several places.
+type seen struct{ buckets [][8]spanKey } // the latest first, 0 where there is none
+
+// seenBits is how many of a key's bits tell its bucket: there is room for maxRecent keys.
+const seenBits = 14
+
+// bucket is where a key is, if anywhere, and as what.
+func (s *seen) bucket(key spanKey) (*[8]spanKey, spanKey) {
+	if s.buckets == nil {
+		s.buckets = make([][8]spanKey, 1<<seenBits)
+	}
+	mixed := key * mix
+	return &s.buckets[mixed>>(64-seenBits)], max(1, mixed)
+}
+
+func (s *seen) has(key spanKey) bool {
+	bucket, key := s.bucket(key)
+	for _, other := range bucket {
+		if other == key {
+			return true
+		}
+	}
+	return false
+}
+
+// add puts a key in, for one that has been there longest.
+func (s *seen) add(key spanKey) {
+	bucket, key := s.bucket(key)
+	copy(bucket[1:], bucket[:])
+	bucket[0] = key
 }
 
 // hold keeps events back until the span of that key came; false when there is

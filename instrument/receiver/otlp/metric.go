@@ -3,11 +3,9 @@ package otlp
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
-
-	common "go.opentelemetry.io/proto/otlp/common/v1"
-	metrics "go.opentelemetry.io/proto/otlp/metrics/v1"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
 )
@@ -56,85 +54,139 @@ type series struct {
 
 const maxSeries = 1 << 12
 
-// takeMetrics keeps what counts tokens.
-func (r *Receiver) takeMetrics(data *metrics.MetricsData) result {
-	var res result
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, rm := range data.ResourceMetrics {
-		resource := attributesOf(rm.GetResource().GetAttributes())
-		for _, sm := range rm.GetScopeMetrics() {
-			for _, m := range sm.GetMetrics() {
-				i := slices.IndexFunc(metricRows, func(row metricRow) bool { return row.name == m.GetName() })
-				if i < 0 {
-					continue
-				}
-				points, cumulative := pointsOf(m)
-				for _, p := range points {
-					r.takePoint(&metricRows[i], p, cumulative, resource)
-				}
-			}
-		}
-	}
-	return res
+// pointBatch is the data points of one request that count tokens or cost.
+type pointBatch struct {
+	points []point
 }
 
 // point is a data point of a sum, or of a histogram by its sum.
 type point struct {
-	attrs      []*common.KeyValue
-	start, at  uint64
+	row        *metricRow
+	from       *sender
+	cumulative bool
+	attrs      attributes
+	labels     []string // its attributes as they came
+	start, at  uint64   // Unix nanoseconds
 	value      float64
 	hasNoValue bool
 }
 
-func pointsOf(m *metrics.Metric) (points []point, cumulative bool) {
-	const isCumulative = metrics.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE
-	switch d := m.GetData().(type) {
-	case *metrics.Metric_Sum:
-		for _, p := range d.Sum.GetDataPoints() {
-			if p == nil {
-				continue
-			}
-			value := p.GetAsDouble()
-			if v, ok := p.GetValue().(*metrics.NumberDataPoint_AsInt); ok {
-				value = float64(v.AsInt)
-			}
-			points = append(points, point{p.Attributes, p.StartTimeUnixNano, p.TimeUnixNano, value, false})
+// read takes in MetricsData.
+func (b *pointBatch) read(body string) error {
+	f := fields{rest: body}
+	for f.next() {
+		if f.tag != tagOf(1, bytesType) {
+			continue
 		}
-		return points, d.Sum.GetAggregationTemporality() == isCumulative
-	case *metrics.Metric_Histogram:
-		for _, p := range d.Histogram.GetDataPoints() {
-			if p != nil {
-				points = append(points, point{p.Attributes, p.StartTimeUnixNano, p.TimeUnixNano, p.GetSum(), p.Sum == nil})
-			}
+		if err := eachItem(f.data, func(from *sender, _ *string, message string) error { return b.readMetric(from, message) }); err != nil {
+			return err
 		}
-		return points, d.Histogram.GetAggregationTemporality() == isCumulative
-	case *metrics.Metric_ExponentialHistogram:
-		for _, p := range d.ExponentialHistogram.GetDataPoints() {
-			if p != nil {
-				points = append(points, point{p.Attributes, p.StartTimeUnixNano, p.TimeUnixNano, p.GetSum(), p.Sum == nil})
-			}
-		}
-		return points, d.ExponentialHistogram.GetAggregationTemporality() == isCumulative
 	}
-	return nil, false
+	return f.err()
 }
 
-func (r *Receiver) takePoint(row *metricRow, p point, cumulative bool, resource attributes) {
-	a := attributesOf(p.attrs)
+// pointTags are the fields of a data point, which differ with the sort of metric.
+type pointTags struct{ attrs, double, int uint64 }
+
+var (
+	numberTags      = pointTags{tagOf(7, bytesType), tagOf(4, fixed64), tagOf(6, fixed64)}
+	histogramTags   = pointTags{tagOf(9, bytesType), tagOf(5, fixed64), 0}
+	exponentialTags = pointTags{tagOf(1, bytesType), tagOf(5, fixed64), 0}
+)
+
+func (b *pointBatch) readMetric(from *sender, message string) error {
+	name, _ := descend(message, 1)
+	i := slices.IndexFunc(metricRows, func(row metricRow) bool { return row.name == name })
+	f := fields{rest: message}
+	for f.next() {
+		var tags *pointTags
+		switch f.tag {
+		case tagOf(7, bytesType):
+			tags = &numberTags
+		case tagOf(9, bytesType):
+			tags = &histogramTags
+		case tagOf(10, bytesType):
+			tags = &exponentialTags
+		}
+		if tags == nil || i < 0 {
+			continue
+		}
+		if err := b.readPoints(point{row: &metricRows[i], from: from}, f.data, tags); err != nil {
+			return err
+		}
+	}
+	return f.err()
+}
+
+// readPoints takes in a Sum, Histogram or ExponentialHistogram.
+func (b *pointBatch) readPoints(like point, message string, tags *pointTags) error {
+	const cumulative = 2 // AGGREGATION_TEMPORALITY_CUMULATIVE
+	begin := len(b.points)
+	f := fields{rest: message}
+	for f.next() {
+		switch f.tag {
+		case tagOf(1, bytesType):
+			p := like
+			if err := p.read(f.data, tags); err != nil {
+				return err
+			}
+			b.points = append(b.points, p)
+		case tagOf(2, varintType):
+			like.cumulative = f.num == cumulative
+		}
+	}
+	for i := range b.points[begin:] {
+		b.points[begin+i].cumulative = like.cumulative
+	}
+	return f.err()
+}
+
+func (p *point) read(message string, tags *pointTags) error {
+	p.hasNoValue = tags != &numberTags
+	f := fields{rest: message}
+	for f.next() {
+		switch f.tag {
+		case tagOf(2, fixed64):
+			p.start = f.num
+		case tagOf(3, fixed64):
+			p.at = f.num
+		case tags.double:
+			p.value, p.hasNoValue = math.Float64frombits(f.num), false
+		case tags.int:
+			p.value, p.hasNoValue = float64(int64(f.num)), false // #nosec G115 -- two's complement
+		case tags.attrs:
+			p.labels = append(p.labels, f.data)
+			if err := p.attrs.read(f.data); err != nil {
+				return err
+			}
+		}
+	}
+	return f.err()
+}
+
+// takeMetrics keeps what counts tokens.
+func (r *Receiver) takeMetrics(b *pointBatch) result {
+	for i := range b.points {
+		r.takePoint(&b.points[i])
+	}
+	return result{}
+}
+
+func (r *Receiver) takePoint(p *point) {
+	row := p.row
 	m := row.measure
 	if row.typeKey != "" {
 		var ok bool
-		if m, ok = row.types[a.text(row.typeKey)]; !ok {
+		if m, ok = row.types[p.attrs.text(row.typeKey)]; !ok {
 			return
 		}
 	}
 	if p.hasNoValue || !(p.value >= 0 && p.value <= telemetry.MaxCount) {
 		return
 	}
-	sender := origins(a, resource)
-	key := row.name + "\x00" + strings.Join(sender, "\x00") + "\x00" + labels(p.attrs)
-	if cumulative { // a new start is a new series of the same counter
+	sender := origins(&p.attrs, &p.from.attrs)
+	key := row.name + "\x00" + strings.Join(sender, "\x00") + "\x00" + idOf(strings.Join(slices.Sorted(slices.Values(p.labels)), "\x00"))
+	if p.cumulative { // a new start is a new series of the same counter
 		key += fmt.Sprint("\x00", p.start)
 	}
 	s := r.mem.series[key]
@@ -142,26 +194,16 @@ func (r *Receiver) takePoint(row *metricRow, p point, cumulative bool, resource 
 		if len(r.mem.series) >= maxSeries {
 			return
 		}
-		s = &series{row: row, sender: sender, service: serviceOf(resource), measure: m, first: p.start}
+		s = &series{row: row, sender: sender, service: strings.Clone(p.from.service), measure: m, first: p.start}
 		r.mem.series[key] = s
 	}
 	switch {
-	case cumulative:
+	case p.cumulative:
 		s.sum = max(s.sum, p.value)
 	case p.at > s.last || p.at == 0: // an equal time is the same point once more
 		s.sum += p.value
 	}
 	s.last = max(s.last, p.at)
-}
-
-// labels identify a series among those of its metric.
-func labels(list []*common.KeyValue) string {
-	parts := make([]string, 0, len(list))
-	for _, kv := range list {
-		parts = append(parts, kv.GetKey()+"="+kv.GetValue().String())
-	}
-	slices.Sort(parts)
-	return idOf(strings.Join(parts, "\x00"))
 }
 
 // meter tells of the tokens that only metrics counted.

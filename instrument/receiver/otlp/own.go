@@ -35,9 +35,23 @@ func (s *span) ownUsage() (telemetry.Counters, bool) {
 // ownID is the id of the span that this is an attempt of: a later attempt has a link
 // to the first.
 func (s *span) ownID() string {
-	for _, link := range s.Links {
-		if attributesOf(link.GetAttributes()).text("obsrun.link") == "first attempt" && validID(link.GetSpanId(), 8) {
-			return hex.EncodeToString(link.SpanId)
+	for f := (fields{rest: s.message}); f.next(); {
+		if f.tag != tagOf(13, bytesType) {
+			continue
+		}
+		var id string
+		var attrs attributes
+		link := fields{rest: f.data}
+		for link.next() {
+			switch link.tag {
+			case tagOf(2, bytesType):
+				id = link.data
+			case tagOf(4, bytesType):
+				_ = attrs.read(link.data)
+			}
+		}
+		if attrs.text("obsrun.link") == "first attempt" && validID(id, 8) {
+			return hex.EncodeToString([]byte(id))
 		}
 	}
 	return s.id
@@ -46,7 +60,8 @@ func (s *span) ownID() string {
 // ownEvents are the start and end of a span of obsrun's, as it knew them: what was
 // lost has no end, and may never have begun.
 func ownEvents(s *span, start, end telemetry.Event) []telemetry.Event {
-	start.SpanID, end.SpanID = s.ownID(), s.ownID()
+	start.SpanID = s.ownID()
+	end.SpanID = start.SpanID
 	if ms, ok := s.attrs.number("obsrun.duration_ms"); ok {
 		end.DurationMS = telemetry.F(ms)
 	}
@@ -54,7 +69,7 @@ func ownEvents(s *span, start, end telemetry.Event) []telemetry.Event {
 	case "cancelled":
 		end.Status = telemetry.StatusCancelled
 	case "lost":
-		if s.StartTimeUnixNano == s.EndTimeUnixNano {
+		if s.start == s.end {
 			start.Type = telemetry.SpanQueued
 			return []telemetry.Event{start}
 		}

@@ -26,7 +26,7 @@ func Paths() []string {
 // Receiver is the OTLP/HTTP receiver, an http.Handler for Paths. Who may post is
 // for the caller to decide before.
 type Receiver struct {
-	record func(telemetry.Event) error
+	record func([]telemetry.Event) error
 	tee    *Tee
 	limit  int64 // MaxBody but in tests
 	places chan struct{}
@@ -36,6 +36,10 @@ type Receiver struct {
 
 	mu  sync.Mutex // also keeps the events of a batch together
 	mem memory
+	// ready are events that wait to be recorded together.
+	ready []telemetry.Event
+	// sparse tells that the body at hand is not worth to be kept for its events.
+	sparse bool
 }
 
 // maxAtOnce is how many requests are worked on at a time: bodies are large, and
@@ -46,12 +50,17 @@ const maxAtOnce = 8
 // to come again.
 const maxWait = 2 * time.Second
 
-// New makes a receiver. Record gets the events of a request one after the other;
-// what it returns is not looked at, since a fault of the record is told by the
-// record itself. What arrives is forwarded to tee unless that is nil.
-func New(record func(telemetry.Event) error, tee *Tee) *Receiver {
+// maxReady is how many events are recorded together.
+const maxReady = 32
+
+// New makes a receiver. Record gets the events of a request one after the other, in
+// slices that are used again when it returns; what it returns is not looked at, since
+// a fault of the record is told by the record itself. What arrives is forwarded to tee
+// unless that is nil.
+func New(record func([]telemetry.Event) error, tee *Tee) *Receiver {
 	return &Receiver{
 		record: record, tee: tee, limit: MaxBody, places: make(chan struct{}, maxAtOnce), patience: maxWait, silence: bodySilence, mem: newMemory(),
+		ready: make([]telemetry.Event, 0, maxReady),
 	}
 }
 
@@ -68,17 +77,13 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.fail(w, req, isJSON, err)
 		return
 	}
-	wait := time.NewTimer(r.patience)
-	defer wait.Stop()
-	select {
-	case r.places <- struct{}{}:
-		defer func() { <-r.places }()
-	case <-wait.C:
-		refuse(w, isJSON, &fault{http.StatusServiceUnavailable, "too many requests at once: send again"})
-		return
-	case <-req.Context().Done():
+	if !r.enter(req.Context()) {
+		if req.Context().Err() == nil {
+			refuse(w, isJSON, &fault{http.StatusServiceUnavailable, "too many requests at once: send again"})
+		}
 		return
 	}
+	defer func() { <-r.places }()
 	raw, body, err := readBody(w, req, r.limit, r.silence)
 	if err != nil {
 		r.fail(w, req, isJSON, err)
@@ -107,14 +112,36 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	answer(w, s, isJSON, r.take(s, p))
 }
 
-func (r *Receiver) take(s signal, p *payload) result {
+// enter waits for a place, for a while.
+func (r *Receiver) enter(ctx context.Context) bool {
+	select {
+	case r.places <- struct{}{}:
+		return true
+	default:
+	}
+	wait := time.NewTimer(r.patience)
+	defer wait.Stop()
+	select {
+	case r.places <- struct{}{}:
+		return true
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (r *Receiver) take(s signal, p payload) result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.flush()
 	switch s {
 	case traces:
-		return r.takeSpans(&p.traces)
+		defer p.spans.release()
+		return r.takeSpans(p.spans)
 	case logRecords:
-		return r.takeLogs(&p.logs)
+		return r.takeLogs(p.logs)
 	default:
-		return r.takeMetrics(&p.metrics)
+		return r.takeMetrics(p.points)
 	}
 }
 
@@ -126,7 +153,7 @@ func (r *Receiver) fail(w http.ResponseWriter, req *http.Request, isJSON bool, e
 		f = &fault{http.StatusBadRequest, err.Error()}
 	}
 	what := fmt.Sprintf("POST %s, %s, %d bytes announced", cut(req.URL.Path, 100), cut(req.Header.Get("Content-Type"), 100), req.ContentLength)
-	_ = r.record(telemetry.Rejected(telemetry.SourceOTLP, []byte(what), errors.New(cut(f.reason, maxMessage))))
+	_ = r.record([]telemetry.Event{telemetry.Rejected(telemetry.SourceOTLP, []byte(what), errors.New(cut(f.reason, maxMessage)))})
 	refuse(w, isJSON, f)
 }
 
@@ -139,17 +166,41 @@ func (r *Receiver) odd(res result, what string) {
 		return
 	}
 	r.mem.odd++
-	_ = r.record(telemetry.Rejected(telemetry.SourceOTLP, fmt.Appendf(nil, "%d %s of one request", res.rejected, what), errors.New(res.reason)))
+	r.emit(telemetry.Rejected(telemetry.SourceOTLP, fmt.Appendf(nil, "%d %s of one request", res.rejected, what), errors.New(res.reason)))
 }
 
+// emit has events recorded, by the next flush at the latest.
 func (r *Receiver) emit(events ...telemetry.Event) {
 	for i := range events {
-		_ = r.record(events[i])
+		*r.next() = events[i]
+		r.made()
 	}
 }
 
+// next is where the next event is to be made, and made what is to be called then.
+func (r *Receiver) next() *telemetry.Event {
+	if len(r.ready) == cap(r.ready) {
+		r.flush()
+	}
+	r.ready = r.ready[:len(r.ready)+1]
+	return &r.ready[len(r.ready)-1]
+}
+
+func (r *Receiver) made() {
+	if r.sparse {
+		apart(&r.ready[len(r.ready)-1])
+	}
+}
+
+// flush records what waits.
+func (r *Receiver) flush() {
+	_ = r.record(r.ready)
+	clear(r.ready) // they hold on to the body
+	r.ready = r.ready[:0]
+}
+
 func (r *Receiver) warn(message string) {
-	_ = r.record(telemetry.Event{Type: telemetry.Log, Source: telemetry.SourceObsrun, Level: "warn", Message: message})
+	r.emit(telemetry.Event{Type: telemetry.Log, Source: telemetry.SourceObsrun, Level: "warn", Message: message})
 }
 
 // Close records what was kept back until nothing could follow: log records whose
@@ -164,6 +215,7 @@ func (r *Receiver) Close(ctx context.Context) {
 	clear(r.mem.held)
 	r.endBackground()
 	r.meter()
+	r.flush()
 	r.mu.Unlock()
 	if r.tee != nil {
 		r.tee.close(ctx)

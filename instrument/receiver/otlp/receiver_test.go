@@ -24,6 +24,7 @@ import (
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/obsrun/obsrun/instrument/run"
 	"github.com/obsrun/obsrun/instrument/telemetry"
@@ -86,9 +87,16 @@ func (j *journal) fold(t *testing.T) *run.State {
 	return s
 }
 
+func (j *journal) recordAll(events []telemetry.Event) error {
+	for _, e := range events {
+		_ = j.record(e)
+	}
+	return nil
+}
+
 func newReceiver() (*Receiver, *journal) {
 	j := new(journal)
-	return New(j.record, nil), j
+	return New(j.recordAll, nil), j
 }
 
 // kv makes attributes of key, value pairs.
@@ -118,6 +126,35 @@ func anyValue(v any) *common.AnyValue {
 		return &common.AnyValue{Value: &common.AnyValue_ArrayValue{ArrayValue: array}}
 	}
 	panic("no such value")
+}
+
+// attributesOf are attributes as the receiver reads them.
+func attributesOf(list []*common.KeyValue) *attributes {
+	a := new(attributes)
+	for _, kv := range list {
+		message, err := proto.Marshal(kv)
+		if err == nil {
+			err = a.read(string(message))
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	return a
+}
+
+// given takes in a message as if it had been posted.
+func given(r *Receiver, m proto.Message) result {
+	body, err := proto.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	s := map[protoreflect.Name]signal{"TracesData": traces, "LogsData": logRecords, "MetricsData": metricPoints}[m.ProtoReflect().Descriptor().Name()]
+	p, err := decode(s, string(body), false)
+	if err != nil {
+		panic(err)
+	}
+	return r.take(s, p)
 }
 
 const second = uint64(time.Second)
@@ -196,9 +233,9 @@ func status(t *testing.T, w *httptest.ResponseRecorder) string {
 		return s.Message
 	}
 	require.Equal(t, protobufType, w.Header().Get("Content-Type"))
-	message, ok := descend(w.Body.Bytes(), 2)
+	message, ok := descend(w.Body.String(), 2)
 	require.True(t, ok)
-	return string(message)
+	return message
 }
 
 func TestTakesEveryFormatAndPath(t *testing.T) {
@@ -356,9 +393,9 @@ func TestPartialSuccess(t *testing.T) {
 	r, j := newReceiver()
 	w := post(r, "/v1/traces", protobufType, "", body)
 	require.Equal(t, 200, w.Code)
-	partial, ok := descend(w.Body.Bytes(), 1)
+	partial, ok := descend(w.Body.String(), 1)
 	require.True(t, ok)
-	n, _ := protowire.ConsumeVarint(partial[1:])
+	n, _ := uvarint(partial[1:])
 	assert.EqualValues(t, 2, n)
 	assert.Len(t, j.all(), 2)
 	assert.Len(t, j.faults, 1)

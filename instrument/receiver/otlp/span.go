@@ -3,10 +3,7 @@ package otlp
 import (
 	"cmp"
 	"encoding/hex"
-	"slices"
 	"strings"
-
-	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/obsrun/obsrun/instrument/telemetry"
 )
@@ -16,93 +13,129 @@ const maxMessage = 500
 
 // span is an OTLP span with what is needed to tell of it.
 type span struct {
-	*trace.Span
-	id, parent string // hex; parent empty where there is none
+	message    string // as it came: its events and links are read from there
+	name       string
+	trace      uint64 // see traceKey
+	own64, up  uint64 // its id and its parent's, 0 where there is none
+	id, parent string // the same in hex, parent empty where there is none
+	start, end uint64 // Unix nanoseconds, 0 where it is not told
+	failed     bool
+	why        string // of its status
 	attrs      attributes
-	resource   attributes
-	row        *kindRow
-	kind       string
-	usage      telemetry.Counters
-	hasUsage   bool
+	from       *sender
+
+	row      *kindRow
+	kind     string
+	usage    telemetry.Counters
+	hasUsage bool
 }
 
-// takeSpans turns the spans of one request into events, parents first.
-func (r *Receiver) takeSpans(data *trace.TracesData) result {
-	var res result
-	var spans []*span
-	for _, rs := range data.ResourceSpans {
-		resource := attributesOf(rs.GetResource().GetAttributes())
-		for _, ss := range rs.GetScopeSpans() {
-			for _, s := range ss.GetSpans() {
-				if s == nil || !validID(s.TraceId, 16) || !validID(s.SpanId, 8) {
-					res.reject("a span without a valid trace_id (16 bytes) and span_id (8 bytes), not all zero")
-					continue
-				}
-				spans = append(spans, newSpan(s, resource))
+// read takes in a Span. Without valid ids it is none that can be told of.
+func (s *span) read(message string) (valid bool, err error) {
+	var trace, id, parent string
+	s.message = message
+	f := fields{rest: message}
+	for f.next() {
+		switch f.tag {
+		case tagOf(1, bytesType):
+			trace = f.data
+		case tagOf(2, bytesType):
+			id = f.data
+		case tagOf(4, bytesType):
+			parent = f.data
+		case tagOf(5, bytesType):
+			s.name = f.data
+		case tagOf(7, fixed64):
+			s.start = f.num
+		case tagOf(8, fixed64):
+			s.end = f.num
+		case tagOf(9, bytesType):
+			if err := s.attrs.read(f.data); err != nil {
+				return false, err
+			}
+		case tagOf(15, bytesType):
+			if err := s.readStatus(f.data); err != nil {
+				return false, err
 			}
 		}
 	}
-	slices.SortStableFunc(spans, func(a, b *span) int { return cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano) })
+	if f.bad || !validID(trace, 16) || !validID(id, 8) {
+		return false, f.err()
+	}
+	s.name = strings.ToValidUTF8(s.name, "\uFFFD")
+	s.trace, s.own64 = traceKey(trace), number64(id)
+	if validID(parent, 8) && parent != id {
+		s.up = number64(parent)
+	}
+	return true, nil
+}
 
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.mark(spans)
+func (s *span) readStatus(message string) error {
+	const failed = 2 // STATUS_CODE_ERROR
+	f := fields{rest: message}
+	for f.next() {
+		switch f.tag {
+		case tagOf(2, bytesType):
+			s.why = strings.ToValidUTF8(f.data, "\uFFFD")
+		case tagOf(3, varintType):
+			s.failed = f.num == failed
+		}
+	}
+	return f.err()
+}
+
+func (s *span) key() spanKey { return keyOf(s.trace, s.own64) }
+
+func validID(id string, size int) bool { return len(id) == size && strings.Trim(id, "\x00") != "" }
+
+// describe finds out what the span is.
+func (s *span) describe() {
+	s.row = kindOf(s.name, &s.attrs)
+	s.kind = s.row.kind
+	// A run that another obsrun exports says it itself, and has no more to say.
+	if kind := s.attrs.text("obsrun.kind"); kind != "" {
+		s.kind = cut(kind, maxName)
+	}
+	if s.kind == telemetry.KindLLM || telemetry.IsAgent(s.kind) {
+		s.usage, s.hasUsage = usageOf(&s.attrs)
+	}
+	if s.own() {
+		s.usage, s.hasUsage = s.ownUsage()
+	}
+}
+
+// takeSpans turns the spans of one request into events, parents first.
+func (r *Receiver) takeSpans(b *batch) result {
+	spans := b.inOrder()
+	r.sparse = b.sparse
+	r.mark(b)
 	r.prepareClaude(spans)
 	for _, s := range spans {
-		r.takeSpan(s)
+		r.takeSpan(s, b)
 	}
-	r.odd(res, "spans")
-	return res
-}
-
-func validID(id []byte, size int) bool {
-	return len(id) == size && slices.ContainsFunc(id, func(b byte) bool { return b != 0 })
-}
-
-func newSpan(s *trace.Span, resource attributes) *span {
-	n := &span{Span: s, id: hex.EncodeToString(s.SpanId), attrs: attributesOf(s.Attributes), resource: resource}
-	if validID(s.ParentSpanId, 8) {
-		n.parent = hex.EncodeToString(s.ParentSpanId)
-	}
-	if n.parent == n.id {
-		n.parent = ""
-	}
-	n.row = kindOf(s.Name, n.attrs)
-	n.kind = n.row.kind
-	// A run that another obsrun exports says it itself, and has no more to say.
-	if kind := n.attrs.text("obsrun.kind"); kind != "" {
-		n.kind = cut(kind, maxName)
-	}
-	if n.kind == telemetry.KindLLM || telemetry.IsAgent(n.kind) {
-		n.usage, n.hasUsage = usageOf(n.attrs)
-	}
-	if n.own() {
-		n.usage, n.hasUsage = n.ownUsage()
-	}
-	return n
+	r.odd(b.res, "spans")
+	return b.res
 }
 
 // mark notes below which spans metered inference lies. Exporters send children
 // before parents or with them, if in any order, since a batch is sorted by
 // instrumentation.
-func (r *Receiver) mark(spans []*span) {
-	byID := make(map[string]*span, len(spans))
-	for _, s := range spans {
-		byID[s.id] = s
-	}
-	walked := make(map[string]bool) // also ends circles
-	for _, s := range spans {
-		if !r.mem.metered.has(s.id) && (s.kind != telemetry.KindLLM || !s.usage.Tokens.OK || s.pending()) {
+func (r *Receiver) mark(b *batch) {
+	for _, s := range b.order {
+		if !r.mem.metered.has(s.own64) && (s.kind != telemetry.KindLLM || !s.usage.Tokens.OK || s.pending()) {
 			continue
 		}
-		for up := s.parent; up != "" && !walked[up]; {
-			walked[up] = true
+		for up := s.up; up != 0; {
+			if _, ok := b.walked[up]; ok { // which also ends circles
+				break
+			}
+			b.walked[up] = struct{}{}
 			r.mem.metered.set(up, struct{}{})
-			above := byID[up]
+			above := b.span(up)
 			if above == nil {
 				break
 			}
-			up = above.parent
+			up = above.up
 		}
 	}
 }
@@ -112,77 +145,90 @@ func (r *Receiver) mark(spans []*span) {
 // logfire.pending_parent_id.
 func (s *span) pending() bool { return s.attrs.text("logfire.span_type") == "pending_span" }
 
-func (r *Receiver) takeSpan(s *span) {
+func (r *Receiver) takeSpan(s *span, b *batch) {
 	switch {
 	case s.pending():
-		r.takePending(s)
+		r.takePending(s, b)
 		return
 	case s.attrs.text("logfire.span_type") == "log":
 		r.takeLogfireLog(s)
 		return
 	}
-	if s.EndTimeUnixNano != 0 && !r.mem.once(keyOf(s.TraceId, s.SpanId)) {
+	if s.end != 0 && !r.mem.once(s.key()) {
 		return
 	}
-	if r.mem.metered.has(s.id) && !s.own() { // whose sums are sums of all below
+	if r.mem.metered.has(s.own64) && !s.own() { // whose sums are sums of all below
 		s.usage, s.hasUsage = telemetry.Counters{}, false
 		if s.kind == telemetry.KindLLM {
 			s.kind = telemetry.KindTask // it wraps the calls below it
 		}
 	}
 	if s.hasUsage && s.usage.Tokens.OK {
-		r.mem.reported(s.attrs, s.resource)
+		r.mem.reported(&s.attrs, s.from)
 	}
 	if s.row.convention == claudeCode {
 		r.claudeSpan(s)
 	}
 
-	start := telemetry.Event{
-		Type: telemetry.SpanStart, Source: telemetry.SourceOTLP, SpanID: s.id, Parent: s.parent,
-		Name: s.row.nameOf(s.Name, s.attrs), Kind: s.kind, TS: seconds(s.StartTimeUnixNano),
-		Component: cut(s.attrs.text("obsrun.component"), maxName), Phase: cut(s.attrs.text("obsrun.phase"), maxName),
-		Attrs: attrsOf(s.attrs, serviceOf(s.resource)),
-	}
-	if !start.TS.OK {
-		start.TS = seconds(s.EndTimeUnixNano)
-	}
-	if s.kind == telemetry.KindLLM {
-		start.CallID = callID(s.attrs)
-	}
-	if s.EndTimeUnixNano == 0 { // it still runs: some exporters tell of that
-		r.emit(start)
-		return
-	}
-	end := telemetry.Event{
-		Type: telemetry.SpanEnd, Source: telemetry.SourceOTLP, SpanID: s.id, TS: seconds(s.EndTimeUnixNano),
-		Status: telemetry.StatusOK, DurationMS: duration(s.StartTimeUnixNano, s.EndTimeUnixNano),
-		Counters: s.usage,
-	}
-	if text, failed := r.failure(s); failed {
-		end.Status, end.Error = telemetry.StatusError, text
-	}
 	if s.own() {
+		var start, end telemetry.Event
+		s.begin(&start, b)
+		if s.end == 0 {
+			r.emit(start)
+			return
+		}
+		r.finish(&end, s)
 		r.emit(ownEvents(s, start, end)...)
 		return
 	}
-	r.emit(start, end)
+	s.begin(r.next(), b)
+	r.made()
+	if s.end == 0 { // it still runs: some exporters tell of that
+		return
+	}
+	end := r.next()
+	r.finish(end, s)
+	r.made()
 	if s.row.convention == claudeCode {
-		r.claudeEnded(s, &end)
+		r.claudeEnded(s, end.TS)
 	}
 }
 
-func (r *Receiver) takePending(s *span) {
-	if s.parent == "" || r.mem.ended.has(keyOf(s.TraceId, s.ParentSpanId)) {
+// begin makes the event of the span's start, of one that is empty.
+func (s *span) begin(e *telemetry.Event, b *batch) {
+	e.Type, e.Source, e.SpanID, e.Parent = telemetry.SpanStart, telemetry.SourceOTLP, s.id, s.parent
+	e.Name, e.Kind = s.row.nameOf(s.name, &s.attrs), s.kind
+	e.Component, e.Phase = cut(s.attrs.text("obsrun.component"), maxName), cut(s.attrs.text("obsrun.phase"), maxName)
+	e.Attrs = b.attrs(&s.attrs, s.from.service)
+	if e.TS = seconds(s.start); !e.TS.OK {
+		e.TS = seconds(s.end)
+	}
+	if s.kind == telemetry.KindLLM {
+		e.CallID = callID(&s.attrs)
+	}
+}
+
+// finish makes the event of its end, of one that is empty.
+func (r *Receiver) finish(e *telemetry.Event, s *span) {
+	e.Type, e.Source, e.SpanID, e.TS = telemetry.SpanEnd, telemetry.SourceOTLP, s.id, seconds(s.end)
+	e.Status, e.DurationMS, e.Counters = telemetry.StatusOK, duration(s.start, s.end), s.usage
+	if text, failed := r.failure(s); failed {
+		e.Status, e.Error = telemetry.StatusError, text
+	}
+}
+
+func (r *Receiver) takePending(s *span, b *batch) {
+	if s.parent == "" || r.mem.ended.has(keyOf(s.trace, s.up)) {
 		return
 	}
 	parent := strings.ToLower(s.attrs.text("logfire.pending_parent_id"))
-	if raw, err := hex.DecodeString(parent); err != nil || !validID(raw, 8) || parent == s.parent {
+	if raw, err := hex.DecodeString(parent); err != nil || !validID(string(raw), 8) || parent == s.parent {
 		parent = ""
 	}
 	r.emit(telemetry.Event{
 		Type: telemetry.SpanStart, Source: telemetry.SourceOTLP, SpanID: s.parent, Parent: parent,
-		Name: s.row.nameOf(strings.TrimSuffix(s.Name, " (pending)"), s.attrs), Kind: s.kind,
-		TS: seconds(s.StartTimeUnixNano), Attrs: attrsOf(s.attrs, serviceOf(s.resource)),
+		Name: s.row.nameOf(strings.TrimSuffix(s.name, " (pending)"), &s.attrs), Kind: s.kind,
+		TS: seconds(s.start), Attrs: b.attrs(&s.attrs, s.from.service),
 	})
 }
 
@@ -190,14 +236,14 @@ func (r *Receiver) takePending(s *span) {
 // with a level on OpenTelemetry's scale of severities.
 func (r *Receiver) takeLogfireLog(s *span) {
 	level, ok := s.attrs.number("logfire.level_num")
-	if !ok || !r.mem.once(keyOf(s.TraceId, s.SpanId)) {
+	if !ok || !r.mem.once(s.key()) {
 		return
 	}
 	message := s.attrs.first("logfire.msg_template") // the message may hold content
 	if message == "" {
-		message = s.Name
+		message = s.name
 	}
-	r.show(int32(level), message, s.parent, seconds(s.StartTimeUnixNano))
+	r.show(int(level), message, s.parent, seconds(s.start))
 }
 
 // failure tells whether the span failed, and why: the status's description,
@@ -208,18 +254,15 @@ func (r *Receiver) failure(s *span) (string, bool) {
 			return text, true
 		}
 	}
-	if s.GetStatus().GetCode() != trace.Status_STATUS_CODE_ERROR {
+	if !s.failed {
 		return "", false
 	}
-	if s.row.convention == claudeCode && strings.HasPrefix(s.Name, "claude_code.tool.") {
+	if s.row.convention == claudeCode && strings.HasPrefix(s.name, "claude_code.tool.") {
 		return "", false // it is the tool's, which says it
 	}
-	text := s.GetStatus().GetMessage()
-	for i := len(s.Events) - 1; i >= 0 && text == ""; i-- {
-		if s.Events[i].GetName() == "exception" {
-			a := attributesOf(s.Events[i].GetAttributes())
-			text = a.first("exception.message", "exception.type")
-		}
+	text := s.why
+	if text == "" {
+		text = s.exception()
 	}
 	if text == "" {
 		text = s.attrs.first("error.type", "error")
@@ -228,6 +271,30 @@ func (r *Receiver) failure(s *span) (string, bool) {
 		text = "failed"
 	}
 	return cut(text, maxMessage), true
+}
+
+// exception is the last message of an exception among the span's events.
+func (s *span) exception() (text string) {
+	for f := (fields{rest: s.message}); f.next(); {
+		if f.tag != tagOf(11, bytesType) {
+			continue
+		}
+		var name string
+		var attrs attributes
+		event := fields{rest: f.data}
+		for event.next() {
+			switch event.tag {
+			case tagOf(2, bytesType):
+				name = event.data
+			case tagOf(3, bytesType):
+				_ = attrs.read(event.data)
+			}
+		}
+		if name == "exception" {
+			text = cmp.Or(attrs.first("exception.message", "exception.type"), text)
+		}
+	}
+	return text
 }
 
 // maxTime is where a time in nanoseconds cannot be one any more (year 2116).

@@ -185,7 +185,7 @@ func TestSpanEvents(t *testing.T) {
 	bad := sp(2, 1, "chat m", 2, 5, "gen_ai.operation.name", "chat", "gen_ai.request.model", "m", "gen_ai.response.id", "resp-0001", "gen_ai.usage.input_tokens", 10)
 	bad.Status = &trace.Status{Code: trace.Status_STATUS_CODE_ERROR}
 	bad.Events = []*trace.Span_Event{{Name: "exception", Attributes: kv("exception.message", "no more "+strings.Repeat("x", 999), "exception.stacktrace", "secret")}, {Name: "note"}}
-	r.takeSpans(tracesData(bad, sp(1, 9, "invoke_agent a", 1, 6, "gen_ai.operation.name", "invoke_agent")))
+	given(r, tracesData(bad, sp(1, 9, "invoke_agent a", 1, 6, "gen_ai.operation.name", "invoke_agent")))
 	require.Len(t, j.all(), 4)
 	assert.Equal(t, telemetry.Event{
 		Type: "span_start", Source: "otlp", SpanID: sid(1), Parent: sid(9), Name: "a", Kind: "agent", TS: telemetry.F(1001),
@@ -201,7 +201,7 @@ func TestSpanEvents(t *testing.T) {
 	assert.NotContains(t, string(end.Line()), "secret")
 
 	// The same once more is not a second attempt.
-	r.takeSpans(tracesData(bad))
+	given(r, tracesData(bad))
 	assert.Len(t, j.all(), 4)
 }
 
@@ -215,7 +215,7 @@ func TestErrorText(t *testing.T) {
 		s := sp(1, 0, "x", 1, 2)
 		s.Status = &trace.Status{Code: trace.Status_STATUS_CODE_ERROR}
 		change(s)
-		r.takeSpans(tracesData(s))
+		given(r, tracesData(s))
 		assert.Equal(t, want, j.of(sid(1))[1].Error)
 	}
 }
@@ -230,7 +230,7 @@ func TestOddTimes(t *testing.T) {
 	far := sp(4, 0, "far", 1, 2)
 	far.StartTimeUnixNano, far.EndTimeUnixNano = 1<<63, 1<<64-1
 	self := sp(5, 5, "its own parent", 1, 2)
-	r.takeSpans(tracesData(backwards, never, open, far, self))
+	given(r, tracesData(backwards, never, open, far, self))
 	assert.Equal(t, telemetry.F(0), j.of(sid(1))[1].DurationMS)
 	assert.Equal(t, telemetry.F(1007), j.of(sid(2))[0].TS)
 	assert.False(t, j.of(sid(2))[1].DurationMS.OK)
@@ -241,7 +241,7 @@ func TestOddTimes(t *testing.T) {
 	assert.Equal(t, 5, s.Totals().Spans)
 
 	// The open one ends later.
-	r.takeSpans(tracesData(sp(3, 0, "open", 5, 9)))
+	given(r, tracesData(sp(3, 0, "open", 5, 9)))
 	span, _ := j.fold(t).Span(sid(3))
 	assert.Equal(t, 1, span.Attempts)
 }
@@ -264,7 +264,7 @@ func TestTokensOfLeaves(t *testing.T) {
 	} {
 		r, j := newReceiver()
 		for _, batch := range batches {
-			r.takeSpans(tracesData(batch...))
+			given(r, tracesData(batch...))
 		}
 		s := j.fold(t)
 		assert.EqualValues(t, 320, s.Totals().Tokens)
@@ -278,20 +278,20 @@ func TestTokensOfLeaves(t *testing.T) {
 	// Children that come after their parent: the fold takes the larger.
 	r, j := newReceiver()
 	for i := len(spans) - 1; i >= 0; i-- {
-		r.takeSpans(tracesData(spans[i]))
+		given(r, tracesData(spans[i]))
 	}
 	assert.EqualValues(t, 320, j.fold(t).Totals().Tokens)
 
 	// An agent alone says itself what it used.
 	r, j = newReceiver()
-	r.takeSpans(tracesData(agent, sp(4, 1, "chat m", 3, 4, "gen_ai.operation.name", "chat")))
+	given(r, tracesData(agent, sp(4, 1, "chat m", 3, 4, "gen_ai.operation.name", "chat")))
 	assert.EqualValues(t, 320, j.fold(t).Totals().Tokens)
-	r.takeSpans(tracesData(sp(7, 0, "w", 1, 2, "traceloop.span.kind", "workflow", "gen_ai.usage.input_tokens", 1000)))
+	given(r, tracesData(sp(7, 0, "w", 1, 2, "traceloop.span.kind", "workflow", "gen_ai.usage.input_tokens", 1000)))
 	assert.EqualValues(t, 320, j.fold(t).Totals().Tokens, "a workflow's usage is the sum of others'")
 
 	// A call whose inner one has no usage keeps its own.
 	r, j = newReceiver()
-	r.takeSpans(tracesData(wrapper, sp(4, 2, "chat m", 3, 4, "gen_ai.operation.name", "chat")))
+	given(r, tracesData(wrapper, sp(4, 2, "chat m", 3, 4, "gen_ai.operation.name", "chat")))
 	assert.EqualValues(t, 110, j.fold(t).Totals().Tokens)
 }
 
@@ -299,7 +299,7 @@ func TestTokensOfLeaves(t *testing.T) {
 func TestOneCallOnce(t *testing.T) {
 	r, j := newReceiver()
 	attrs := []any{"gen_ai.operation.name", "chat", "gen_ai.response.id", "chatcmpl-1", "gen_ai.usage.input_tokens", 100}
-	r.takeSpans(tracesData(sp(1, 0, "invoke_agent a", 1, 9, "gen_ai.operation.name", "invoke_agent"), sp(2, 1, "chat", 2, 3, attrs...), sp(3, 1, "openai.chat", 2, 3, attrs...)))
+	given(r, tracesData(sp(1, 0, "invoke_agent a", 1, 9, "gen_ai.operation.name", "invoke_agent"), sp(2, 1, "chat", 2, 3, attrs...), sp(3, 1, "openai.chat", 2, 3, attrs...)))
 	assert.EqualValues(t, 100, j.fold(t).Totals().Tokens)
 	assert.Equal(t, 1, j.fold(t).Totals().LLMCalls)
 }
@@ -308,7 +308,7 @@ func TestParents(t *testing.T) {
 	r, j := newReceiver()
 	ofRoot := sp(1, 0, "picked up TRACEPARENT", 1, 2)
 	ofRoot.ParentSpanId = []byte{0, 0, 0, 0, 0, 0, 0, 0xaa}
-	r.takeSpans(tracesData(ofRoot, sp(2, 0, "did not", 1, 2), sp(3, 99, "its parent never comes", 1, 2), sp(4, 1, "child", 1, 2)))
+	given(r, tracesData(ofRoot, sp(2, 0, "did not", 1, 2), sp(3, 99, "its parent never comes", 1, 2), sp(4, 1, "child", 1, 2)))
 	s := j.fold(t)
 	for id, parent := range map[byte]string{1: rootID, 2: rootID, 3: rootID, 4: sid(1)} {
 		span, ok := s.Span(sid(id))
@@ -321,7 +321,7 @@ func TestParents(t *testing.T) {
 // A run that another obsrun exports keeps what only obsrun tells apart.
 func TestSpansOfObsrun(t *testing.T) {
 	r, j := newReceiver()
-	r.takeSpans(tracesData(
+	given(r, tracesData(
 		sp(1, 0, "phase", 1, 9, "obsrun.kind", "phase", "obsrun.phase", "library_depth_0"),
 		sp(2, 1, "invoke_agent encoding", 1, 9, "gen_ai.operation.name", "invoke_agent", "gen_ai.agent.name", "encoding",
 			"obsrun.kind", "library-analysis", "obsrun.component", "enc", "obsrun.phase", "library_depth_0", "gen_ai.usage.input_tokens", 10, "gen_ai.usage.output_tokens", 1)))
@@ -337,7 +337,7 @@ func TestPendingSpans(t *testing.T) {
 		return s
 	}
 	r, j := newReceiver()
-	r.takeSpans(tracesData(pending(11, 1, "0000000000000000", "invoke_agent a (pending)"), pending(12, 2, sid(1), "b")))
+	given(r, tracesData(pending(11, 1, "0000000000000000", "invoke_agent a (pending)"), pending(12, 2, sid(1), "b")))
 	s := j.fold(t)
 	one, _ := s.Span(sid(1))
 	two, _ := s.Span(sid(2))
@@ -345,16 +345,16 @@ func TestPendingSpans(t *testing.T) {
 	assert.Equal(t, sid(1), two.Parent)
 	assert.Equal(t, 2, s.Totals().Spans, "the pending span itself is none")
 
-	r.takeSpans(tracesData(sp(1, 0, "invoke_agent a", 3, 9, "gen_ai.operation.name", "invoke_agent", "logfire.span_type", "span")))
+	given(r, tracesData(sp(1, 0, "invoke_agent a", 3, 9, "gen_ai.operation.name", "invoke_agent", "logfire.span_type", "span")))
 	one, _ = j.fold(t).Span(sid(1))
 	assert.Equal(t, "done", one.State)
 	assert.Equal(t, 1, one.Attempts)
-	r.takeSpans(tracesData(pending(11, 1, "0000000000000000", "late"), pending(13, 0, "", "of nothing")))
+	given(r, tracesData(pending(11, 1, "0000000000000000", "late"), pending(13, 0, "", "of nothing")))
 	one, _ = j.fold(t).Span(sid(1))
 	assert.Equal(t, 1, one.Attempts)
 
 	n := len(j.all())
-	r.takeSpans(tracesData(sp(21, 1, "beware", 4, 4, "logfire.span_type", "log", "logfire.level_num", 13, "logfire.msg", "content", "logfire.msg_template", "beware {x}"),
+	given(r, tracesData(sp(21, 1, "beware", 4, 4, "logfire.span_type", "log", "logfire.level_num", 13, "logfire.msg", "content", "logfire.msg_template", "beware {x}"),
 		sp(22, 1, "by the way", 4, 4, "logfire.span_type", "log", "logfire.level_num", 9)))
 	require.Len(t, j.all(), n+1)
 	assert.Equal(t, "beware {x}", j.all()[n].Message)
@@ -377,7 +377,7 @@ func TestLongChain(t *testing.T) {
 		spans = append(spans, s)
 	}
 	r, j := newReceiver()
-	r.takeSpans(tracesData(spans...))
+	given(r, tracesData(spans...))
 	assert.Len(t, j.all(), 2*n)
 }
 

@@ -1,7 +1,6 @@
 package otlp
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -136,14 +135,14 @@ var ownHeaders = []string{
 	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Expect", "Accept-Encoding",
 }
 
-func (t *Tee) forward(s signal, header http.Header, body []byte) {
+func (t *Tee) forward(s signal, header http.Header, body string) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	l := t.lines[s]
 	if l == nil || t.closed {
 		return
 	}
-	req, err := http.NewRequestWithContext(l.ctx, http.MethodPost, l.target.URL, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(l.ctx, http.MethodPost, l.target.URL, strings.NewReader(body))
 	if err != nil {
 		l.fault(err)
 		return

@@ -58,7 +58,7 @@ func teeTo(t *testing.T, url string, header http.Header) (*Receiver, *journal) {
 	j := new(journal)
 	tee, err := NewTee(Targets{Traces: &Target{URL: url + "/v1/traces", Header: header}}, j.record)
 	require.NoError(t, err)
-	return New(j.record, tee), j
+	return New(j.recordAll, tee), j
 }
 
 func TestMain(m *testing.M) {
@@ -169,8 +169,8 @@ func TestTeeBytes(t *testing.T) {
 	tee, err := NewTee(Targets{Traces: &Target{URL: server.URL}}, j.record)
 	require.NoError(t, err)
 	big := make([]byte, maxQueueBytes/2+1)
-	tee.forward(traces, http.Header{}, big)
-	tee.forward(traces, http.Header{}, big)
+	tee.forward(traces, http.Header{}, string(big))
+	tee.forward(traces, http.Header{}, string(big))
 	assert.Len(t, j.messages(), 1)
 	close(c.block)
 	tee.close(context.Background())
@@ -186,7 +186,7 @@ func TestTeeTLS(t *testing.T) {
 	j := new(journal)
 	tee, err := NewTee(Targets{Logs: &Target{URL: server.URL, CA: ca}}, j.record)
 	require.NoError(t, err)
-	tee.forward(logRecords, http.Header{}, []byte("x"))
+	tee.forward(logRecords, http.Header{}, "x")
 	tee.close(context.Background())
 	assert.Len(t, c.body, 1)
 	assert.Empty(t, j.messages())

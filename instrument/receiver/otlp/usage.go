@@ -1,6 +1,10 @@
 package otlp
 
-import "github.com/obsrun/obsrun/instrument/telemetry"
+import (
+	"sync"
+
+	"github.com/obsrun/obsrun/instrument/telemetry"
+)
 
 // measure is what a number of a span or log record counts.
 type measure int
@@ -84,14 +88,14 @@ var usageRows = []usageRow{
 	{claudeCode, "cost_usd", cost, false},
 }
 
-// usageLooks are the looks of the rows' keys.
-var usageLooks = func() []uint64 {
-	looks := make([]uint64, len(usageRows))
+// usageKeys are the rows' keys, in their order.
+var usageKeys = sync.OnceValue(func() keyed {
+	keys := make([]string, len(usageRows))
 	for i := range usageRows {
-		looks[i] = look(usageRows[i].key)
+		keys[i] = usageRows[i].key
 	}
-	return looks
-}()
+	return keyedBy(keys...)
+})
 
 // callIDs are the attributes with the provider's id of a response or request,
 // best first.
@@ -104,7 +108,7 @@ const minCallID = 8
 // maxCallID bounds what is kept as one, in bytes.
 const maxCallID = 256
 
-func callID(a attributes) string {
+func callID(a *attributes) string {
 	for _, key := range callIDs {
 		if id := a.text(key); len(id) >= minCallID && len(id) <= maxCallID {
 			return id
@@ -117,16 +121,20 @@ func callID(a attributes) string {
 // includes the cache: see resolve. Input is taken as one without it where the
 // vocabulary counts so, where the cache's part would be larger than the whole, and where
 // the given total only adds up with it.
-func usageOf(a attributes) (c telemetry.Counters, ok bool) {
+func usageOf(a *attributes) (c telemetry.Counters, ok bool) {
 	var n [measures]float64
 	var has [measures]bool
 	apart := false
-	for i := range usageRows {
+	keys := usageKeys()
+	if !a.have.meets(&keys.any) {
+		return c, false
+	}
+	for i, id := range keys.ids {
 		row := &usageRows[i]
-		if a.looks&usageLooks[i] == 0 || has[row.measure] {
+		if !a.have.has(id) || has[row.measure] {
 			continue
 		}
-		value, found := a.number(row.key)
+		value, found := a.at(id).number()
 		if !found || value < 0 || value > telemetry.MaxCount {
 			continue
 		}

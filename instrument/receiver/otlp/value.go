@@ -5,37 +5,121 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	common "go.opentelemetry.io/proto/otlp/common/v1"
 )
 
-// attributes are those of a span, log record, data point or resource, by key.
-// The last of equal keys counts.
-type attributes struct {
-	list []*common.KeyValue
-	// looks has a bit for the look of each key: of the many keys that are asked for,
-	// nearly all are known not to be there without a comparison.
-	looks uint64
-	byKey map[string]*common.AnyValue // where there are many
+// value is an attribute's value: common.v1.AnyValue.
+type value struct {
+	sort valueSort
+	// text is a string; of a list or bytes, the encoded content, which is not looked
+	// into before it is asked for.
+	text string
+	// bits is a bool, an integer, or a double's bits.
+	bits uint64
 }
 
-// manyAttributes is from how many on a map finds one sooner.
-const manyAttributes = 32
+type valueSort uint8
 
-func attributesOf(list []*common.KeyValue) attributes {
-	a := attributes{list: list}
-	if len(list) >= manyAttributes {
-		a.byKey = make(map[string]*common.AnyValue, len(list))
+const (
+	noValue valueSort = iota
+	isText
+	isBool
+	isInt
+	isDouble
+	isArray
+	isOther // a map, or bytes: content in any case
+)
+
+// read takes in an AnyValue. Several are as one: the last that is set counts.
+func (v *value) read(message string) error {
+	f := fields{rest: message}
+	for f.next() {
+		switch f.tag {
+		case tagOf(1, bytesType):
+			*v = value{sort: isText, text: f.data}
+		case tagOf(2, varintType):
+			*v = value{sort: isBool, bits: f.num}
+		case tagOf(3, varintType):
+			*v = value{sort: isInt, bits: f.num}
+		case tagOf(4, fixed64):
+			*v = value{sort: isDouble, bits: f.num}
+		case tagOf(5, bytesType):
+			*v = value{sort: isArray, text: f.data}
+		case tagOf(6, bytesType), tagOf(7, bytesType):
+			*v = value{sort: isOther, text: f.data}
+		}
 	}
-	for _, kv := range list {
-		if kv != nil {
-			a.looks |= look(kv.Key)
-			if a.byKey != nil {
-				a.byKey[kv.Key] = kv.Value
+	return f.err()
+}
+
+// string is a string as it may be told: valid UTF-8, of which senders that cut texts
+// by bytes make sure no better than they must.
+func (v *value) string() string {
+	if v.sort != isText {
+		return ""
+	}
+	return strings.ToValidUTF8(v.text, "\uFFFD")
+}
+
+// element gives the first value of an array.
+func (v *value) element() (first value, ok bool) {
+	for f := (fields{rest: v.text}); v.sort == isArray && f.next(); {
+		if f.tag == tagOf(1, bytesType) {
+			return first, first.read(f.data) == nil
+		}
+	}
+	return first, false
+}
+
+// keyValue is an attribute whose key is known: others are not kept.
+type keyValue struct {
+	id    keyID
+	key   string
+	value value
+}
+
+// attributes are those of a span, log record, data point or resource, each key once.
+type attributes struct {
+	list []keyValue
+	have keySet
+	// looks has a bit for the look of each key: of those that are asked for, most are
+	// known not to be there without a comparison.
+	looks uint64
+}
+
+// read takes in a KeyValue. The last of equal keys counts.
+func (a *attributes) read(message string) error {
+	var key string
+	var v value
+	f := fields{rest: message}
+	for f.next() {
+		switch f.tag {
+		case tagOf(1, bytesType):
+			key = f.data
+		case tagOf(2, bytesType):
+			if err := v.read(f.data); err != nil {
+				return err
 			}
 		}
 	}
-	return a
+	if f.bad {
+		return errMalformed
+	}
+	id, known := keyIDs()[key]
+	if !known {
+		return nil
+	}
+	if a.have.has(id) {
+		for i := range a.list {
+			if a.list[i].id == id {
+				a.list[i].value = v
+			}
+		}
+		return nil
+	}
+	a.have.add(id)
+	a.looks |= look(key)
+	a.list = append(a.list, keyValue{id, key, v})
+	return nil
 }
 
 // look is a bit by a key's length and two of its letters.
@@ -47,55 +131,66 @@ func look(key string) uint64 {
 	return 1 << ((uint(n)*7 + uint(key[n-1])*3 + uint(key[n/2])) & 63)
 }
 
-func (a attributes) find(key string) (*common.AnyValue, bool) {
+// find gives the value of a key, nil where there is none.
+func (a *attributes) find(key string) *value {
 	if a.looks&look(key) == 0 {
-		return nil, false
+		return nil
 	}
-	if a.byKey != nil {
-		v, ok := a.byKey[key]
-		return v, ok
-	}
-	for i := len(a.list) - 1; i >= 0; i-- {
-		if kv := a.list[i]; kv != nil && kv.Key == key {
-			return kv.Value, true
+	for i := range a.list {
+		if a.list[i].key == key {
+			return &a.list[i].value
 		}
 	}
-	return nil, false
+	return nil
 }
 
-func (a attributes) value(key string) *common.AnyValue { v, _ := a.find(key); return v }
+// at is find, by the key's id, of an attribute that is there.
+func (a *attributes) at(id keyID) *value {
+	for i := range a.list {
+		if a.list[i].id == id {
+			return &a.list[i].value
+		}
+	}
+	return new(value)
+}
 
-func (a attributes) has(key string) bool { _, ok := a.find(key); return ok }
+func (a *attributes) has(key string) bool { return a.find(key) != nil }
 
 // text gives a string attribute, or the first of an array of strings; other
 // types are empty.
-func (a attributes) text(key string) string {
-	switch v := a.value(key).GetValue().(type) {
-	case *common.AnyValue_StringValue:
-		return v.StringValue
-	case *common.AnyValue_ArrayValue:
-		if values := v.ArrayValue.GetValues(); len(values) > 0 {
-			return values[0].GetStringValue()
-		}
+func (a *attributes) text(key string) string { return a.find(key).words() }
+
+// words is what text gives.
+func (v *value) words() string {
+	switch {
+	case v == nil:
+		return ""
+	case v.sort == isArray:
+		first, _ := v.element()
+		return first.string()
 	}
-	return ""
+	return v.string()
 }
 
 // number gives a finite number: an integer, a double, or a string that is one,
 // since Claude Code writes its numbers as strings into log records.
-func (a attributes) number(key string) (float64, bool) {
-	var f float64
-	switch v := a.value(key).GetValue().(type) {
-	case *common.AnyValue_IntValue:
-		return float64(v.IntValue), true
-	case *common.AnyValue_DoubleValue:
-		f = v.DoubleValue
-	case *common.AnyValue_StringValue:
-		if len(v.StringValue) > 32 {
+func (a *attributes) number(key string) (float64, bool) { return a.find(key).number() }
+
+func (v *value) number() (f float64, ok bool) {
+	if v == nil {
+		return 0, false
+	}
+	switch v.sort {
+	case isInt:
+		return float64(int64(v.bits)), true // #nosec G115 -- two's complement
+	case isDouble:
+		f = math.Float64frombits(v.bits)
+	case isText:
+		if len(v.text) > 32 {
 			return 0, false
 		}
 		var err error
-		if f, err = strconv.ParseFloat(v.StringValue, 64); err != nil {
+		if f, err = strconv.ParseFloat(v.text, 64); err != nil {
 			return 0, false
 		}
 	default:
@@ -105,18 +200,20 @@ func (a attributes) number(key string) (float64, bool) {
 }
 
 // isFalse tells whether the attribute is there and false, as a boolean or a word.
-func (a attributes) isFalse(key string) bool {
-	switch v := a.value(key).GetValue().(type) {
-	case *common.AnyValue_BoolValue:
-		return !v.BoolValue
-	case *common.AnyValue_StringValue:
-		return strings.EqualFold(v.StringValue, "false")
+func (a *attributes) isFalse(key string) bool {
+	v := a.find(key)
+	switch {
+	case v == nil:
+	case v.sort == isBool:
+		return v.bits == 0
+	case v.sort == isText:
+		return strings.EqualFold(v.text, "false")
 	}
 	return false
 }
 
 // first gives the first of the keys that is a non-empty string.
-func (a attributes) first(keys ...string) string {
+func (a *attributes) first(keys ...string) string {
 	for _, key := range keys {
 		if s := a.text(key); s != "" {
 			return s
