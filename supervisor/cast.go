@@ -1,9 +1,12 @@
 package supervisor
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -14,7 +17,7 @@ import (
 const (
 	castLimit   = 64 << 20              // bytes of a recording
 	castBacklog = 4 << 20               // bytes of output that may wait to be written
-	castHurry   = castBacklog / 4       // bytes of it that are written without waiting for more
+	castHurry   = 256 << 10             // bytes of it that are written without waiting for more: they are in the processor's cache yet
 	castBatch   = 20 * time.Millisecond // the most that a killed obsrun loses
 	castStuck   = time.Second           // how long output waits for a disk before the recording is given up
 )
@@ -232,7 +235,7 @@ func (c *Cast) loop() {
 					line = append(line, "\"]\n"...)
 				}
 			}
-			if len(line) > 1<<20 {
+			if len(line) > castHurry {
 				c.write(line)
 				line = line[:0]
 			}
@@ -297,19 +300,41 @@ func (c *Cast) write(lines []byte) {
 	}
 }
 
+// castTime begins an event with its time in seconds, to the microsecond.
 func castTime(line []byte, at time.Duration) []byte {
-	return strconv.AppendFloat(append(line, '['), at.Seconds(), 'f', 6, 64)
+	const digits = 6
+	micros := uint64(max(at, 0).Round(time.Microsecond) / time.Microsecond)
+	line = strconv.AppendUint(append(line, '['), micros/1e6, 10)
+	end := len(line) + 1 + digits
+	line = append(line, ".000000"...)
+	for fraction := micros % 1e6; fraction > 0; fraction /= 10 {
+		end--
+		line[end] = '0' + byte(fraction%10)
+	}
+	return line
 }
 
 const hexDigits = "0123456789abcdef"
 
-// asItIs are the bytes that stand for themselves in a JSON string.
-var asItIs = func() (table [256]bool) {
-	for c := ' '; c < 0x7f; c++ {
-		table[c] = c != '"' && c != '\\'
-	}
-	return table
-}()
+// shortEscapes are the bytes that JSON writes with a backslash and one letter and
+// that output is full of; 0 is any other.
+var shortEscapes = [256]byte{'"': '"', '\\': '\\', '\n': 'n', '\r': 'r'}
+
+// longestEscape is how many bytes one byte becomes at most: \u0000.
+const longestEscape = 6
+
+// special marks, by their highest bits, the bytes of x that do not stand for themselves in
+// a JSON string: all but printable ASCII, the quote and the backslash. What it marks
+// behind the first of them, in the order of the memory, may be wrong.
+func special(x uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := x^ones*'"', x^ones*'\\'
+	return (x | // not ASCII
+		(x + ones) | // DEL
+		(x-ones*' ')&^x |
+		(quote-ones)&^quote |
+		(backslash-ones)&^backslash) & highs
+}
 
 // encode appends b as the inside of a JSON string. A UTF-8 sequence that is cut off at
 // the end of b is kept for the next call.
@@ -318,49 +343,60 @@ func (t *tap) encode(line, b []byte) []byte {
 		b = append(t.carry, b...)
 		t.carry = nil
 	}
+	const word = 8
+	n := len(line)
+	line = slices.Grow(line, longestEscape*len(b)+word)
+	line = line[:cap(line)]
 	for i := 0; i < len(b); {
-		run := i
-		for run < len(b) && asItIs[b[run]] {
-			run++
-		}
-		if run > i { // nearly all there is
-			line = append(line, b[i:run]...)
+		// Nearly all there is stands for itself. Eight bytes are taken at once; those
+		// that do not, and what is behind them, are written over.
+		if len(b)-i >= word {
+			x := binary.LittleEndian.Uint64(b[i:])
+			binary.LittleEndian.PutUint64(line[n:], x)
+			marked := special(x)
+			if marked == 0 {
+				t.cr = false
+				i, n = i+word, n+word
+				continue
+			}
+			if run := bits.TrailingZeros64(marked) / 8; run > 0 {
+				t.cr = false
+				i, n = i+run, n+run
+			}
+		} else if special(uint64(b[i])|' '*0x0101010101010100) == 0 {
 			t.cr = false
-			i = run
+			line[n] = b[i]
+			i, n = i+1, n+1
 			continue
 		}
 		c := b[i]
-		if c < utf8.RuneSelf {
-			switch {
-			case c == '"' || c == '\\':
-				line = append(line, '\\', c)
-			case c == '\n':
-				if t.plain && !t.cr {
-					line = append(line, `\r`...)
-				}
-				line = append(line, `\n`...)
-			case c == '\r':
-				line = append(line, `\r`...)
-			default:
-				line = append(line, `\u00`...)
-				line = append(line, hexDigits[c>>4], hexDigits[c&15])
+		if letter := shortEscapes[c]; letter != 0 {
+			if c == '\n' && t.plain && !t.cr {
+				n += copy(line[n:], `\r`)
 			}
+			line[n], line[n+1] = '\\', letter
 			t.cr = c == '\r'
-			i++
+			i, n = i+1, n+2
 			continue
 		}
 		t.cr = false
+		if c < utf8.RuneSelf {
+			n += copy(line[n:], `\u00`)
+			line[n], line[n+1] = hexDigits[c>>4], hexDigits[c&15]
+			i, n = i+1, n+2
+			continue
+		}
 		if !utf8.FullRune(b[i:]) {
 			t.carry = append([]byte(nil), b[i:]...)
 			break
 		}
 		r, size := utf8.DecodeRune(b[i:])
 		if r == utf8.RuneError && size == 1 {
-			line = append(line, `\ufffd`...)
+			n += copy(line[n:], `\ufffd`)
 		} else {
-			line = append(line, b[i:i+size]...)
+			n += copy(line[n:], b[i:i+size])
 		}
 		i += size
 	}
-	return line
+	return line[:n]
 }

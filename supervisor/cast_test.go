@@ -155,6 +155,40 @@ func TestCastStuck(t *testing.T) {
 	})
 }
 
+// Bytes are looked at eight at a time: each one is found in each place, whatever stands
+// around it.
+func TestCastLooksAtEveryByte(t *testing.T) {
+	for c := range utf8.RuneSelf {
+		for _, around := range []byte{' ', '!', '#', '[', ']', '~', '\n', 0x7f} {
+			for at := range 19 {
+				b := bytes.Repeat([]byte{around}, 19)
+				b[at] = byte(c)
+				var got string
+				require.NoError(t, json.Unmarshal(append(new(tap).encode([]byte{'"'}, b), '"'), &got), "%q", b)
+				require.Equal(t, string(b), got)
+			}
+		}
+	}
+}
+
+func TestCastTime(t *testing.T) {
+	for at, want := range map[time.Duration]string{
+		0: "[0.000000", -1: "[0.000000", 499: "[0.000000", 500: "[0.000001",
+		1234567891: "[1.234568", 999_999_500: "[1.000000", time.Hour + 1000: "[3600.000001",
+	} {
+		require.Equal(t, want, string(castTime(nil, at)))
+	}
+}
+
+func BenchmarkCastEncode(b *testing.B) {
+	text := bytes.Repeat([]byte("a line of what a program shows, with \"some\" words and C:\\paths in it and more of it to the end\r\n"), 600)
+	var line []byte
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		line = new(tap).encode(line[:0], text)
+	}
+}
+
 func FuzzCastEncode(f *testing.F) {
 	f.Add([]byte("plain"), []byte("\xc3"), []byte("\xa4"))
 	f.Add([]byte("\xf0\x9f"), []byte("\x98"), []byte("\x80\"\\\n"))

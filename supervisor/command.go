@@ -68,6 +68,8 @@ type Process struct {
 	shut chan struct{} // closed by Close
 	once sync.Once
 	gone chan struct{} // closed when the conductor has ended
+
+	alone chan struct{} // closed when the monitor has ended
 }
 
 // Start runs c. An error is a [*StartError].
@@ -92,6 +94,7 @@ func Prepare(c Command) *Prepared {
 		done:     make(chan struct{}),
 		shut:     make(chan struct{}),
 		gone:     make(chan struct{}),
+		alone:    make(chan struct{}),
 	}
 	return &Prepared{p, p.prepare()}
 }
@@ -215,6 +218,10 @@ func (p *Process) start(path string) error {
 	}
 	if p.keys != nil {
 		p.keys.tell = p.monitor.tell
+	}
+	if firstProcess() {
+		pid := p.monitor.pid
+		p.spawn(func() { reapOrphans(pid) })
 	}
 	p.begin(front)
 	return nil

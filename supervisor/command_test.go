@@ -302,6 +302,25 @@ func TestUnprocess(t *testing.T) {
 	}
 }
 
+// Who was made after the leader of a session is found as quickly as it was made.
+func TestSessionOfAMomentAgo(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "sleep 100 & sleep 100 & wait")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	require.NoError(t, cmd.Start())
+	leader := cmd.Process.Pid
+	defer kill(cmd)
+	for _, young := range []bool{false, true} {
+		eventually(t, "both sleep", func() bool { return len(sessionMembers(leader, young)) == 2 })
+	}
+	all := sessionMembers(leader, false)
+	require.ElementsMatch(t, all, sessionMembers(leader, true))
+	for _, s := range all {
+		_ = syscall.Kill(s.PID, syscall.SIGKILL)
+	}
+	_, known := madeSince(1 << 30)
+	require.False(t, known, "the numbers began anew")
+}
+
 func TestSessionFacts(t *testing.T) {
 	cmd := exec.Command("sleep", "100")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -311,7 +330,9 @@ func TestSessionFacts(t *testing.T) {
 	f, ok := processFact(cmd.Process.Pid)
 	require.True(t, ok)
 	require.Equal(t, os.Getpid(), f.parent)
-	require.Empty(t, sessionMembers(cmd.Process.Pid), "the leader does not count")
+	for _, young := range []bool{false, true} {
+		require.Empty(t, sessionMembers(cmd.Process.Pid, young), "the leader does not count")
+	}
 	_, ok = processFact(1 << 30)
 	require.False(t, ok)
 }

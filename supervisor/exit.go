@@ -13,6 +13,7 @@ const (
 	drainLimit   = 2 * time.Second        // the most that a background process can delay the end
 	drainTick    = 20 * time.Millisecond
 	drainBytes   = 256 << 10              // more than a pseudo-terminal holds, so later bytes are not COMMAND's
+	youngFor     = 100 * time.Millisecond // a run in which the numbers of processes do not begin anew
 	hangupGrace  = 200 * time.Millisecond // for what was hung up to end
 )
 
@@ -74,10 +75,13 @@ func (p *Process) finish(status syscall.WaitStatus, known bool) {
 	}
 	p.command.Cast.close()
 	p.keys.restore()
-	p.monitor.close()
-	if !abandoned {
-		p.layout.close()
-	}
+	p.spawn(func() { // it takes a while to go, in which nobody has to wait for it
+		defer close(p.alone)
+		p.monitor.close()
+		if !abandoned {
+			p.layout.close()
+		}
+	})
 	for _, f := range p.nulls {
 		f.Close()
 	}
@@ -225,14 +229,15 @@ func (p *Process) hangUp() []Survivor {
 	if len(p.layout.screens) == 0 {
 		return groupMembers(p.pid)
 	}
-	left := sessionMembers(p.monitor.pid)
+	young := p.since() < youngFor
+	left := sessionMembers(p.monitor.pid, young)
 	for _, s := range left {
 		_ = syscall.Kill(s.PID, syscall.SIGHUP)
 		_ = syscall.Kill(s.PID, syscall.SIGCONT)
 	}
 	for wait := time.Millisecond; len(left) > 0 && wait < hangupGrace; wait *= 2 {
 		time.Sleep(wait)
-		left = sessionMembers(p.monitor.pid)
+		left = sessionMembers(p.monitor.pid, young)
 	}
 	return left
 }

@@ -192,7 +192,7 @@ func kill(cmd *exec.Cmd) {
 	if cmd.Process == nil {
 		return
 	}
-	for _, p := range sessionMembers(cmd.Process.Pid) {
+	for _, p := range sessionMembers(cmd.Process.Pid, false) {
 		syscall.Kill(p.PID, syscall.SIGKILL)
 	}
 	if cmd.ProcessState == nil {

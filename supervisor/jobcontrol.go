@@ -88,6 +88,7 @@ func (p *Process) conduct() {
 	p.finish(status, known)
 	close(p.done)
 	p.idle()
+	<-p.alone
 }
 
 // idle keeps the signals from ending the process until Close.

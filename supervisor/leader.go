@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -71,12 +73,11 @@ func (m *leader) dismiss() {
 	m.close()
 }
 
-func (m *leader) handshake(l monitor.Launch) (monitor.Frame, error) {
-	if err := l.Write(m.control); err != nil {
-		return monitor.Frame{}, err
+func (m *leader) handshake(l monitor.Launch) (first monitor.Frame, err error) {
+	if err = l.Write(m.control); err == nil {
+		first, err = monitor.ReadFrame(m.control)
 	}
-	first, err := monitor.ReadFrame(m.control)
-	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) {
 		err = errors.New("it ended at once (are there too many processes? ulimit -u raises the limit)")
 	}
 	return first, err
@@ -140,23 +141,20 @@ func inheritedFiles() []int {
 	}
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1)
-	highest := -1
-	for _, name := range names {
-		if fd, err := strconv.Atoi(name); err == nil {
-			highest = max(highest, fd)
-		}
-	}
-	var list []int
 	// A number beyond the limit of open files can not be set, but stays as it is.
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && uint64(highest) >= limit.Cur {
-		highest = int(limit.Cur) - 1
-	}
-	for fd := 3; fd <= highest; fd++ {
+	limit := unix.Rlimit{Cur: math.MaxInt32}
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	var list []int
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err != nil || fd < 3 || uint64(fd) >= limit.Cur {
+			continue
+		}
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
 			list = append(list, fd)
 		}
 	}
+	slices.Sort(list)
 	return list
 }
 
@@ -211,13 +209,13 @@ func (m *leader) tell(op int32, payload []byte) {
 // close ends the monitor, and with it the session, and reaps it.
 func (m *leader) close() {
 	_ = unix.Shutdown(m.socket, unix.SHUT_WR)
+	for range m.events { // listen ends with the monitor's end of the socket
+	}
 	for {
 		_, err := syscall.Wait4(m.pid, nil, 0, nil)
 		if err != syscall.EINTR {
 			break
 		}
-	}
-	for range m.events { // listen ends with the socket
 	}
 	m.control.Close()
 }

@@ -26,7 +26,7 @@ func limited(t *testing.T, cmd *exec.Cmd, limit string) {
 // does not start it.
 func TestFewDescriptors(t *testing.T) {
 	both(t, func(t *testing.T, config testConfig) {
-		starve(t, config, "-n", "ulimit -n", 8, 24, func(*exec.Cmd) {})
+		starve(t, config, "-n", "ulimit -n", 8, 24, func(*exec.Cmd) int { return 0 })
 	})
 }
 
@@ -35,25 +35,30 @@ func TestFewProcesses(t *testing.T) {
 	exe, err := os.Open(os.Args[0])
 	require.NoError(t, err)
 	t.Cleanup(func() { exe.Close() })
-	both(t, func(t *testing.T, config testConfig) {
-		others := 0 // the limit counts all that the user has on the machine
-		if os.Getuid() != 0 {
-			others = threadsOf(t, os.Getuid())
-		}
-		starve(t, config, "-u", "ulimit -u", others+6, others+30, func(cmd *exec.Cmd) {
-			if os.Getuid() != 0 {
-				return
-			}
-			// The limit is not root's, and the path to the tests may be.
-			cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{exe}
-			user := uint32(61234)
-			if config.NoPTY {
-				user++ // not to count what runs beside
-			}
-			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: user, Gid: user}
-			cmd.Dir = "/"
+	if os.Getuid() == 0 {
+		both(t, func(t *testing.T, config testConfig) {
+			starve(t, config, "-u", "ulimit -u", 6, 30, func(cmd *exec.Cmd) int {
+				// The limit is not root's, and the path to the tests may be.
+				cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{exe}
+				user := uint32(61234)
+				if config.NoPTY {
+					user++ // not to count what runs beside
+				}
+				cmd.SysProcAttr.Credential = &syscall.Credential{Uid: user, Gid: user}
+				cmd.Dir = "/"
+				return 0
+			})
 		})
-	})
+		return
+	}
+	// The limit counts all that the user has on the machine, so nothing runs beside.
+	for _, noPTY := range []bool{false, true} {
+		t.Run(fmt.Sprintf("nopty=%v", noPTY), func(t *testing.T) {
+			starve(t, testConfig{NoPTY: noPTY}, "-u", "ulimit -u", 6, 30, func(*exec.Cmd) int {
+				return threadsOf(t, os.Getuid())
+			})
+		})
+	}
 }
 
 // threadsOf counts the threads of a user.
@@ -72,13 +77,13 @@ func threadsOf(t *testing.T, uid int) (n int) {
 	return n
 }
 
-// starve runs a command with less and less of what a limit bounds.
-func starve(t *testing.T, config testConfig, limit, advice string, least, most int, prepare func(*exec.Cmd)) {
+// starve runs a command with less and less of what a limit bounds; prepare gives how
+// much of it others have.
+func starve(t *testing.T, config testConfig, limit, advice string, least, most int, prepare func(*exec.Cmd) int) {
 	ran, refused := 0, 0
 	for n := most; n >= least; n-- {
 		cmd := command(t, config, "sh", "-c", "echo out; exit 7")
-		prepare(cmd)
-		limited(t, cmd, fmt.Sprint(limit, " ", n))
+		limited(t, cmd, fmt.Sprint(limit, " ", n+prepare(cmd)))
 		var out, words strings.Builder
 		cmd.Stdout, cmd.Stderr = &out, &words
 		require.NoError(t, cmd.Start())
@@ -92,7 +97,7 @@ func starve(t *testing.T, config testConfig, limit, advice string, least, most i
 			assert.Equal(t, "out\n", out.String(), "%d", n)
 			continue
 		case strings.Contains(text, "fatal error: ") || strings.Contains(text, "SIGABRT: abort"):
-			// Go itself needed more than there is.
+			continue // Go itself needed more than there is, when the command ran, too
 		case limit == "-u" && status == statusFault && text == "":
 			// So did the monitor, when the command ran: ErrMonitorKilled in Exit.
 			continue

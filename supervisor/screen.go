@@ -8,11 +8,18 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"github.com/obsrun/obsrun/supervisor/monitor"
 )
 
 // chunkSize is the most that is copied in one go. A pseudo-terminal hands out
 // 4 KiB at a time on Linux; several reads fill one write when output is heavy.
 const chunkSize = 64 << 10
+
+// Processors is how many processors Go's runtime takes for itself. A program whose
+// command line has a "--" in it begins with one: it may be about to start a command, and
+// what more of them cost would delay that.
+var Processors = monitor.Processors
 
 // KernelWaits is how many threads wait in the kernel for terminals, at most: two for
 // output, one for keys. Each can keep one of the runtime's processors for up to 10 ms

@@ -18,9 +18,17 @@ type fact struct {
 	dead   bool // a zombie, waiting to be reaped
 }
 
-// sessionMembers lists the live processes of session sid except its leader.
-func sessionMembers(sid int) []Survivor {
-	return survivors(func(pid int) bool {
+// sessionMembers lists the live processes of session sid except its leader. young says that
+// the leader was made a moment ago, and so were they.
+func sessionMembers(sid int, young bool) []Survivor {
+	ids, known := []int(nil), false
+	if young {
+		ids, known = madeSince(sid)
+	}
+	if !known {
+		ids = processIDs()
+	}
+	return survivors(ids, func(pid int) bool {
 		s, err := unix.Getsid(pid)
 		return err == nil && s == sid && pid != sid
 	})
@@ -28,15 +36,15 @@ func sessionMembers(sid int) []Survivor {
 
 // groupMembers lists the live processes of process group pgid.
 func groupMembers(pgid int) []Survivor {
-	return survivors(func(pid int) bool {
+	return survivors(processIDs(), func(pid int) bool {
 		g, err := unix.Getpgid(pid)
 		return err == nil && g == pgid
 	})
 }
 
-func survivors(belongs func(pid int) bool) []Survivor {
+func survivors(ids []int, belongs func(pid int) bool) []Survivor {
 	var list []Survivor
-	for _, pid := range processIDs() {
+	for _, pid := range ids {
 		if !belongs(pid) {
 			continue
 		}

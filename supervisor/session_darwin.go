@@ -34,6 +34,10 @@ func processFact(pid int) (fact, bool) {
 	}, true
 }
 
+// madeSince would list the processes that were made since first was. Numbers are not given
+// in order here.
+func madeSince(int) ([]int, bool) { return nil, false }
+
 // ignoredStops returns the stop signals that this process was started to ignore.
 // There is no way to learn it here without C.
 func ignoredStops() []syscall.Signal { return nil }

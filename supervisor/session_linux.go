@@ -1,12 +1,15 @@
 package supervisor
 
 import (
-	"bufio"
 	"bytes"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/obsrun/obsrun/supervisor/monitor"
 )
 
 // processIDs lists all processes that /proc shows.
@@ -52,28 +55,36 @@ func processFact(pid int) (fact, bool) {
 	}, err == nil
 }
 
+// madeSince lists the processes that were made since the process first was, and reports
+// false where that takes a look at all of them. Numbers are given in order, to threads
+// too, until they begin anew, which takes tens of thousands; the kernel tells the last one.
+func madeSince(first int) ([]int, bool) {
+	const most = 500
+	b, err := os.ReadFile("/proc/loadavg") // see proc_loadavg(5)
+	fields := bytes.Fields(b)
+	if err != nil || len(fields) < 5 {
+		return nil, false
+	}
+	last, err := strconv.Atoi(string(fields[4]))
+	if err != nil || last < first || last-first > most {
+		return nil, false
+	}
+	var ids []int
+	for pid := first + 1; pid <= last; pid++ {
+		if unix.Tgkill(pid, pid, 0) != unix.ESRCH { // as for a thread that leads none
+			ids = append(ids, pid)
+		}
+	}
+	return ids, true
+}
+
 // ignoredStops returns the stop signals that this process ignores. Go leaves them
 // alone until they are asked for, so this is what the process was started with.
 func ignoredStops() []syscall.Signal {
-	f, err := os.Open("/proc/self/status")
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
 	var list []syscall.Signal
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		text, ok := strings.CutPrefix(lines.Text(), "SigIgn:")
-		if !ok {
-			continue
-		}
-		mask, err := strconv.ParseUint(strings.TrimSpace(text), 16, 64)
-		if err != nil {
-			return nil
-		}
-		for _, sig := range []syscall.Signal{syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {
-			if mask&(1<<(sig-1)) != 0 {
-				list = append(list, sig)
-			}
+	for _, sig := range []syscall.Signal{syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {
+		if monitor.Ignored(sig) {
+			list = append(list, sig)
 		}
 	}
 	return list

@@ -125,7 +125,8 @@ func (w *watchdog) run(ctx context.Context) {
 			return
 		}
 		armed = w.Elapsed() // the look itself can take its time: the disk may be slow
-		timer.Reset(w.tick)
+		// When others look, too: a quiet program is woken once for all.
+		timer.Reset(w.tick - time.Duration(w.wall().UnixNano())%w.tick)
 	}
 }
 

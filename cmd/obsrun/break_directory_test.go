@@ -89,22 +89,6 @@ func TestPlantedInLogDirectory(t *testing.T) {
 		}}
 	}
 	fifo := func(path string) error { return syscall.Mkfifo(path, 0o600) }
-	socket := func(path string) error {
-		fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-		if err != nil {
-			return err
-		}
-		defer syscall.Close(fd)
-		short, err := os.MkdirTemp("", "") // a socket's path is
-		if err != nil {
-			return err
-		}
-		defer os.Remove(short)
-		if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: short + "/s"}); err != nil {
-			return err
-		}
-		return os.Rename(short+"/s", path)
-	}
 	for name, c := range map[string]planted{
 		"latest leads to the root":         link("latest", "/"),
 		"latest leads elsewhere":           link("latest", "OTHER"),
@@ -113,12 +97,12 @@ func TestPlantedInLogDirectory(t *testing.T) {
 		"latest leads nowhere":             link("latest", "gone"),
 		"latest leads to a device":         link("latest", "/dev/zero"),
 		"latest leads to waiting files":    within(fifo, ".lock", "tool_calls.jsonl", "run_summary.json", "telemetry.jsonl", "run.json"),
-		"latest leads to sockets":          within(socket, ".lock", "tool_calls.jsonl"),
+		"latest leads to sockets":          within(plantSocket, ".lock", "tool_calls.jsonl"),
 		"latest leads to directories":      within(func(p string) error { return os.Mkdir(p, 0o700) }, ".lock", "tool_calls.jsonl"),
 		"latest is a directory":            {plant: func(logs, _ string) error { return os.Mkdir(filepath.Join(logs, "latest"), 0o700) }},
 		"latest is a file":                 {plant: func(logs, _ string) error { return os.WriteFile(filepath.Join(logs, "latest"), nil, 0o600) }},
 		"latest is a fifo":                 {plant: func(logs, _ string) error { return fifo(filepath.Join(logs, "latest")) }},
-		"latest is a socket":               {plant: func(logs, _ string) error { return socket(filepath.Join(logs, "latest")) }},
+		"latest is a socket":               {plant: func(logs, _ string) error { return plantSocket(filepath.Join(logs, "latest")) }},
 		"lock leads to a file":             link(".lock", "OTHER/precious"),
 		"lock leads nowhere":               link(".lock", "OTHER/made"),
 		"lock is a directory":              {plant: func(logs, _ string) error { return os.Mkdir(filepath.Join(logs, ".lock"), 0o700) }},

@@ -8,6 +8,8 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -289,5 +291,54 @@ func TestClockJumps(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Input without an end is read as far as the child wants it.
+func TestEndlessInput(t *testing.T) {
+	t.Parallel()
+	for _, script := range []string{
+		"yes | obsrun -- head -n 1", "obsrun -- head -c 2 </dev/zero | tr '\\0' y", "yes | obsrun --no-pty -- head -n 1", "yes | obsrun -- sh -c 'echo y; exit 5'",
+	} {
+		cmd := osexec.Command("bash", "-o", "pipefail", "-c", script)
+		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), detach+"=1", "CI=true")
+		var out strings.Builder
+		cmd.Stdout = &out
+		require.NoError(t, cmd.Start())
+		late := time.AfterFunc(longest, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait()
+		assert.True(t, late.Stop(), "%s hangs", script)
+		assert.True(t, strings.HasPrefix(out.String(), "y"), "%s: %q", script, out.String())
+	}
+}
+
+// Nobody who does not look at a terminal gets a browser opened, display or not, unless
+// they ask for one.
+func TestNoBrowserUnasked(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
+	for _, name := range []string{"xdg-open", "x-www-browser", "www-browser"} { // what is tried
+		require.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\ntouch opened\n"), 0o700))
+	}
+	env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "DISPLAY=:0", "WAYLAND_DISPLAY=wayland-0", "TESTED=1"}
+	child := []string{"--", "sh", "-c", "for i in 1 2 3 4 5 6; do test -e opened && break; sleep 0.1; done; exit 5"}
+	for name, c := range map[string]struct {
+		env, flags []string
+		opened     bool
+	}{
+		"no terminal":        {},
+		"CI":                 {env: []string{"CI=true"}},
+		"asked":              {flags: []string{"--open"}, opened: runtime.GOOS == "linux"},
+		"asked, and not":     {flags: []string{"--open", "--listen", "off"}},
+		"by the environment": {env: []string{"OBSRUN_OPEN=true"}, opened: runtime.GOOS == "linux"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			_, stderr, status := bounded(t, dir, slices.Concat(env, c.env), append(c.flags, child...)...)
+			assert.Equal(t, 5, status, stderr)
+			_, err := os.Stat(filepath.Join(dir, "opened"))
+			assert.Equal(t, c.opened, err == nil)
+		})
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/obsrun/obsrun/instrument/run"
 )
 
 // defaultsFile may keep defaults of flags in the working directory.
@@ -25,9 +28,27 @@ var unsafeKeys = []string{"listen", "allow-host", "insecure", "tls-cert", "tls-k
 // working directory.
 var insideKeys = []string{"log-dir", "junit", "markdown"}
 
+// maxDefaults is the largest file of defaults that is read, in bytes.
+const maxDefaults = 1 << 20
+
+// readDefaults reads the file of defaults. A checkout can have a link there, to a
+// device that never ends.
+func readDefaults() ([]byte, error) {
+	file, err := run.Open(defaultsFile)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxDefaults+1))
+	if len(text) > maxDefaults {
+		err = fmt.Errorf("it is larger than %d MiB", maxDefaults>>20)
+	}
+	return text, err
+}
+
 // applyFile sets what neither a flag nor the environment has set from obsrun.yaml.
 func applyFile(c *cli.Context) error {
-	text, err := os.ReadFile(defaultsFile)
+	text, err := readDefaults()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,7 +35,7 @@ func settingsOf(c *cli.Context, w world) []report.Setting {
 		settings = append(settings, report.Setting{Name: name, From: from[name]})
 	}
 	var defaults map[string]any
-	if text, err := os.ReadFile(defaultsFile); err != nil || yaml.Unmarshal(text, &defaults) != nil {
+	if text, err := readDefaults(); err != nil || yaml.Unmarshal(text, &defaults) != nil {
 		return settings // what is wrong with it is told by whoever applies it
 	}
 	for _, f := range runFlags() {

@@ -81,7 +81,7 @@ func formatList() string {
 // foreignFormat finds the format of that name.
 func foreignFormat(name string) (export.Format, error) {
 	var names []string
-	var known []*cli.Command // what cli can search for the nearest
+	var known []*cli.Command // to be searched for the nearest
 	for _, f := range export.Formats() {
 		if f.Name == name {
 			return f, nil
@@ -93,8 +93,11 @@ func foreignFormat(name string) (export.Format, error) {
 	if name == "" {
 		return export.Format{}, usagef("export wants a format: obsrun export --format FORMAT, one of %s", all)
 	}
-	near := cli.SuggestCommand(known, name) // a question, if anything
-	return export.Format{}, usagef("%s", strings.Join(strings.Fields(fmt.Sprintf("there is no format %q. %s There are %s", name, near, all)), " "))
+	meant := "There are"
+	if near := commandNear(&cli.App{Commands: known}, name); near != "" {
+		meant = fmt.Sprintf("Did you mean %q? There are", near)
+	}
+	return export.Format{}, usagef("there is no format %q. %s %s", name, meant, all)
 }
 
 // exported reads the run, and says what is not all of it.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -20,16 +21,37 @@ func twin(name string) []string {
 	return []string{"OBSRUN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))}
 }
 
-func stringFlag(name, value, usage string) *cli.StringFlag {
-	return &cli.StringFlag{Name: name, Value: value, Usage: usage, EnvVars: twin(name)}
+// The flags of a run know their names. Those of cli make them out of a text that can say
+// more, each time, and cli asks every flag for every other one.
+type (
+	textFlag struct {
+		*cli.StringFlag
+		names []string
+	}
+	textsFlag struct {
+		*cli.StringSliceFlag
+		names []string
+	}
+	switchFlag struct {
+		*cli.BoolFlag
+		names []string
+	}
+)
+
+func (f textFlag) Names() []string   { return f.names }
+func (f textsFlag) Names() []string  { return f.names }
+func (f switchFlag) Names() []string { return f.names }
+
+func stringFlag(name, value, usage string) cli.Flag {
+	return textFlag{&cli.StringFlag{Name: name, Value: value, Usage: usage, EnvVars: twin(name)}, []string{name}}
 }
 
-func listFlag(name, usage string) *cli.StringSliceFlag {
-	return &cli.StringSliceFlag{Name: name, Usage: usage, EnvVars: twin(name)}
+func listFlag(name, usage string) cli.Flag {
+	return textsFlag{&cli.StringSliceFlag{Name: name, Usage: usage, EnvVars: twin(name)}, []string{name}}
 }
 
-func boolFlag(name, usage string) *cli.BoolFlag {
-	return &cli.BoolFlag{Name: name, Usage: usage, EnvVars: twin(name)}
+func boolFlag(name, usage string, aliases ...string) cli.Flag {
+	return switchFlag{&cli.BoolFlag{Name: name, Aliases: aliases, Usage: usage, EnvVars: twin(name)}, append([]string{name}, aliases...)}
 }
 
 func logDirFlag() cli.Flag {
@@ -66,18 +88,18 @@ func runFlags() []cli.Flag {
 		listFlag("gateway-upstream", "where the gateway passes calls on to: `URL`, or PROVIDER=URL; repeatable"),
 		listFlag("agent-name-pattern", "regular `EXPRESSION` whose group finds an agent's component in its first message, for the gateway; repeatable"),
 		listFlag("source", "switch a telemetry source off: `NAME=off`; repeatable"),
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: twin("quiet"), Usage: "no line before, no summary after; on GitHub, no annotations and no step summary"},
+		boolFlag("quiet", "no line before, no summary after; on GitHub, no annotations and no step summary", "q"),
 	)
 }
 
 // twins are the environment variables that set flags: they are not for the child.
-func twins() []string {
+var twins = sync.OnceValue(func() []string {
 	var names []string
 	for _, f := range runFlags() {
 		names = append(names, twin(f.Names()[0])...)
 	}
-	return names
-}
+	return slices.Clip(names)
+})
 
 // dropEmptyTwins takes a variable that is empty for one that is not set: CI
 // systems pass on variables that way.
@@ -169,7 +191,7 @@ func runOptions(c *cli.Context, w world) (options, error) {
 		noPTY: c.Bool("no-pty"), quiet: c.Bool("quiet"),
 	}
 	o.documents = documentsOf(c, o.quiet)
-	if o.name != "" && !namePattern.MatchString(o.name) {
+	if o.name != "" && !isName(o.name) {
 		return o, usagef("--name %q does not fit: a letter, then up to 47 letters, digits, dots, dashes and underscores", o.name)
 	}
 	if o.keepOpen, err = parseKeepOpen(c.String("keep-open")); err != nil {

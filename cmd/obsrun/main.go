@@ -139,9 +139,7 @@ func newApp(w world, command []string, dashes bool) *cli.App {
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // exec decides
 	}
-	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-		return usagef("%v; see obsrun --help", err)
-	}
+	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return slipIn(err) }
 	for _, c := range app.Commands {
 		c.OnUsageError, c.HideHelpCommand = app.OnUsageError, true
 	}
@@ -264,6 +262,6 @@ func flagNamed(flags []cli.Flag, name string) cli.Flag {
 }
 
 func takesValue(f cli.Flag) bool {
-	_, isBool := f.(*cli.BoolFlag)
-	return !isBool
+	doc, ok := f.(cli.DocGenerationFlag)
+	return !ok || doc.TakesValue()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -53,9 +54,11 @@ type session struct {
 
 // runCommand starts COMMAND, supervises and records it, shows it, sums it up.
 func runCommand(ctx context.Context, w world, opt options) error {
-	// Each processor of the runtime has memory of its own, which a short run would get
-	// for nothing.
-	more := time.AfterFunc(youngFor, func() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + supervisor.KernelWaits) })
+	processors := supervisor.Processors
+	if !opt.noPTY {
+		processors += supervisor.KernelWaits // without a terminal there are none
+	}
+	more := time.AfterFunc(youngFor, func() { runtime.GOMAXPROCS(processors) })
 	defer more.Stop()
 	ready := supervisor.Prepare(supervisor.Command{
 		Args: opt.command, NoPTY: opt.noPTY, Stdin: w.stdin, Stdout: w.stdout, Stderr: w.stderr,
@@ -230,6 +233,9 @@ func (s *session) start() error {
 		return err
 	}
 	s.process = process
+	// Package json looks at a type when it first meets one, which for a summary takes
+	// longer than to write it. Now there is time.
+	go func() { _, _ = json.Marshal(report.Summary{}) }()
 	s.follow()
 	s.watch()
 	return nil

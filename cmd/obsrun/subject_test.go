@@ -1,6 +1,8 @@
 package main
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -29,4 +31,17 @@ func TestNameOf(t *testing.T) {
 	}
 	assert.Len(t, nameOf([]string{long}), 48)
 	assert.Equal(t, "p", nameOf([]string{"p", long}))
+}
+
+// What a name is, as a pattern says it.
+func TestIsName(t *testing.T) {
+	name, gap := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,47}$`), regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+	texts := []string{"", "a", strings.Repeat("a", 48), strings.Repeat("a", 49), "-a", "a\xff\xfe b", "\u00e4\u00f6", "a\n"}
+	for c := range 256 {
+		texts = append(texts, string([]byte{byte(c)}), "x"+string([]byte{byte(c)})+"y")
+	}
+	for _, text := range texts {
+		assert.Equal(t, name.MatchString(text), isName(text), "%q", text)
+		assert.Equal(t, gap.ReplaceAllString(text, "-"), asName(text), "%q", text)
+	}
 }

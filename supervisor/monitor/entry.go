@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 )
@@ -12,9 +13,13 @@ import (
 // none.
 const Name = "obsrun: monitor"
 
-// Environment goes before that of the monitor, and COMMAND never sees it: one thread waits
-// for COMMAND, one for obsrun, whatever the machine and its limits are.
-var Environment = []string{"GOMAXPROCS=2", "GODEBUG=containermaxprocs=0"}
+// Environment goes before that of the monitor, and COMMAND never sees it. The monitor does
+// one thing at a time, whatever the machine and its limits are: threads that wait in the
+// kernel do not count.
+var Environment = []string{"GOMAXPROCS=1", "GODEBUG=containermaxprocs=0"}
+
+// Processors is how many processors Go's runtime takes for itself.
+var Processors = runtime.GOMAXPROCS(0)
 
 func init() {
 	if m := enter(os.Args); m != nil {
@@ -23,6 +28,24 @@ func init() {
 		go func() { os.Exit(m.run()) }()
 		select {}
 	}
+	growStack()
+	// Each processor has memory and threads of its own, which a short run would get for
+	// nothing. Later, to give one up would cost as much as it did.
+	for _, arg := range os.Args {
+		if arg == "--" { // there is a command to start
+			runtime.GOMAXPROCS(1)
+			break
+		}
+	}
+}
+
+// growStack makes room on the stack in one go, as much as a run needs, before there is
+// anything on it that would have to be moved each time it is doubled.
+//
+//go:noinline
+func growStack() {
+	var room [16 << 10]byte
+	room[len(os.Args)%len(room)] = 1
 }
 
 // enter gives the monitor that this process was started as, nil if it was not.

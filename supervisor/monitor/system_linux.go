@@ -73,14 +73,33 @@ func deaf(ignored []syscall.Signal) (deafen func()) {
 	}
 }
 
+// disposition is struct sigaction as the kernel has it, with room to spare.
+type disposition [8]uintptr
+
+const sigIgn = 1 // SIG_IGN of signal.h
+
+// layout says where in a disposition the handler stands, and how long a mask is, in bytes.
+func layout() (handler int, mask uintptr) {
+	if len(runtime.GOARCH) > 4 && runtime.GOARCH[:4] == "mips" { // flags come first
+		return 1, 16
+	}
+	return 0, 8
+}
+
 // ignore is rt_sigaction(2) with SIG_IGN.
 func ignore(sig syscall.Signal) {
-	const handler = 1 // SIG_IGN
-	act, size := [8]uintptr{handler}, uintptr(8)
-	if len(runtime.GOARCH) > 4 && runtime.GOARCH[:4] == "mips" { // flags come first, and the mask is longer
-		act, size = [8]uintptr{0, handler}, 16
-	}
-	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&act)), 0, size, 0, 0)
+	var act disposition
+	handler, mask := layout()
+	act[handler] = sigIgn
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&act)), 0, mask, 0, 0)
+}
+
+// Ignored reports whether this process ignores sig, by the kernel's word.
+func Ignored(sig syscall.Signal) bool {
+	var act disposition
+	handler, mask := layout()
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&act)), mask, 0, 0)
+	return errno == 0 && act[handler] == sigIgn
 }
 
 // changes tells when COMMAND has stopped, gone on or ended, each time after follow was
