@@ -38,6 +38,7 @@ const emulator = "vendor/xterm.min.js"
 var modules = []string{
 	"format.js",
 	"clock.js",
+	"beat.js",
 	"domain.js",
 	"view.js",
 	"held.js",

@@ -95,19 +95,23 @@ export class BurnChart {
     this.box = find("burn");
     this.svg = d3.select(this.box);
     this.width = 0;
+    this.shown = false;
     // Asked for while the page is drawn it would be laid out twice.
     new ResizeObserver(([entry]) => { this.width = entry.contentRect.width; }).observe(this.box);
     for (const part of ["grid", "areas", "lines", "marks"]) this[part] = this.svg.append("g");
   }
 
+  // draw tells whether the chart came to be seen, and its line is still to be drawn.
   draw({ model, live }) {
     const { burn } = model;
+    const was = this.shown;
     this.shown = Boolean(burn && burn.series.length > 0 && model.totals.tokens !== 0); // in replay it is not known
     setShown(this.card, this.shown);
-    if (!this.shown) return;
+    if (!this.shown) return false;
     setText(this.value, burnText(burn, live).replace("mean ", ""));
     setText(this.note, live ? `peak ${perMinute(burn.peak)}` : `mean, peak ${perMinute(burn.peak)}`);
     setAttr(this.value, "title", live && burn.at_least ? "Some active agents have reported no tokens yet" : null);
+    return !was;
   }
 
   // drawLine draws what costs more than the words.

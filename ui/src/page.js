@@ -9,6 +9,7 @@ import { Stream } from "./stream.js";
 import { setAttr, setShown, setText } from "./dom.js";
 import { recall, remember, wireTheme } from "./theme.js";
 import { Header, NOTE_MS, homeOf, outcome, title } from "./header.js";
+import { Beat, paceOf } from "./beat.js";
 import { Answer } from "./answer.js";
 import { LastRun } from "./last.js";
 import { Summary } from "./summary.js";
@@ -28,8 +29,8 @@ import { TerminalView } from "./terminal.js";
 import { actionFor, fillHelp } from "./keys.js";
 import { Moves } from "./moves.js";
 
-const TICK_MS = 250; // clocks and growing bars
-const SLOW_DRAW_MS = 1000; // the strip, the chart and the tables, which cost more
+const SLOW_DRAW_MS = 900; // the strip, the chart and the tables, which cost more: with a beat a second, in each
+const FIRST_PARTS = 3; // what is seen first; the cards; what costs more
 const REPLAY_DRAW_MS = 100; // the same while a replay plays
 const JOIN_REST = 12; // joining and the tables may take a twelfth of the time
 const MOST_SAMPLED = 5000; // agents of which the readings are asked for before a replay wants them
@@ -44,9 +45,11 @@ export class Page {
     this.lastEvent = 0; // client clock
     this.away = 0; // the line reached when the connection was lost
     this.beatAt = null;
+    this.beats = new Beat(() => this.went());
     this.slowDrawn = 0;
     this.slowTook = 0; // ms
     this.putOff = false; // to the next frame
+    this.part = 0; // of the first drawing, which is made in parts: those that are made
     this.bare = recall("keys", "on") === "on";
     const find = (id) => document.getElementById(id);
     this.find = find;
@@ -138,8 +141,7 @@ export class Page {
     wireTheme(find("theme"), () => this.changed());
   }
 
-  // take folds nothing: it puts a delta into the model. Drawing waits for a frame,
-  // except for the first one, which whoever waits for the page waits for.
+  // take folds nothing: it puts a delta into the model. Drawing waits for a frame.
   take(delta) {
     if (delta.now_ms) this.clock.sample(delta.now_ms);
     if (this.playback.still) {
@@ -163,13 +165,9 @@ export class Page {
     if (document.title !== says) document.title = says;
     this.announce();
     this.ask();
-    if (!first) this.changed();
-    else {
-      if (this.view.replay !== null) this.playback.stand();
-      this.draw();
-      if (this.view.selected && !this.playback.moment().live) this.timeline.reveal(this.view.selected, { focus: false });
-      setAttr(document.documentElement, "data-caught-up", "true");
-    }
+    if (first && this.view.replay !== null) this.playback.stand();
+    if (first && document.hidden) this.draw(); // there is no frame to wait for
+    else this.changed();
     return true;
   }
 
@@ -251,10 +249,12 @@ export class Page {
     const { replaying } = moment;
     const model = this.playback.modelAt(moment);
     const { last } = this;
+    const domain = this.lens.shown();
+    const [from, to] = domain ?? [0, moment.reach];
     return {
-      ...moment, model, last, stretch: Math.max(moment.reach, last?.wall_ms || 0), record: () => this.record(model, replaying ? moment.now : Infinity), log: this.log, whole: this.model, domain: this.lens.shown(), hues: this.hues, view: this.view, tab: this.view.tab,
+      ...moment, model, last, stretch: Math.max(moment.reach, last?.wall_ms || 0), record: () => this.record(model, replaying ? moment.now : Infinity), log: this.log, whole: this.model, domain, hues: this.hues, view: this.view, tab: this.view.tab,
       narrow: this.narrow, width: this.stripWidth, paused: this.playback.paused, held: this.playback.held.count(this.model.rev), connection: this.stream,
-      clientNow: Date.now(), lastEvent: this.lastEvent, caughtUp: this.model.version > 0,
+      clientNow: Date.now(), lastEvent: this.lastEvent, caughtUp: this.model.version > 0, pace: paceOf(to - from, this.timeline.width, moment.live),
       frozen: !moment.live || this.playback.paused || (replaying ? !this.playback.transport.playing : this.stream.state === "offline"),
     };
   }
@@ -275,6 +275,7 @@ export class Page {
   draw() {
     if (!this.stream) return;
     this.timeline.measure();
+    this.parts = 0;
     const before = this.beatAt;
     const frame = this.frame();
     const beat = this.beatAt !== before; // the clocks went on
@@ -287,13 +288,15 @@ export class Page {
     this.strip.drawLens(frame);
     if (frame.tab === "timeline") this.timeline.draw({ ...frame });
     else this.timeline.arrange(frame);
+    if (this.partly()) return;
     this.terminal.draw(frame);
     this.filters.draw(frame, this.timeline.plan.hits);
     this.problems.draw(frame);
     this.detail.draw(frame);
     this.active.draw(frame);
     this.lastRun.draw(frame);
-    if (model.run) this.burn.draw(frame);
+    if (model.run && this.burn.draw(frame)) this.slowDrawn = 0;
+    if (this.partly()) return;
     const grown = this.slowVersion !== model.version || live || replaying || this.slowTab !== frame.tab;
     const pause = Math.max(replaying ? REPLAY_DRAW_MS : SLOW_DRAW_MS, this.slowTook * JOIN_REST);
     const due = this.slowDrawn === 0 || this.slowTab !== frame.tab || !(live || replaying) || frame.clientNow - this.slowDrawn >= pause;
@@ -310,7 +313,7 @@ export class Page {
       this.burn.drawLine(frame);
       if (model.run) this.panels[frame.tab]?.draw(frame);
       this.slowTook = performance.now() - began;
-    } else if (grown && !this.timer && !this.late) { // the last of a replay's moments is drawn too
+    } else if (grown && !this.beats.pace && !this.late) { // the last of a replay's moments is drawn too
       this.late = setTimeout(() => {
         this.late = 0;
         this.changed();
@@ -319,6 +322,21 @@ export class Page {
     this.drawButtons(frame);
     if (!this.playback.transport.playing) this.address.note(this.view);
     this.tick(frame);
+    if (this.part >= FIRST_PARTS || this.model.version === 0) return;
+    this.part = FIRST_PARTS; // whoever waits for the page waits for this
+    if (this.view.selected && !this.playback.moment().live) this.timeline.reveal(this.view.selected, { focus: false });
+    setAttr(document.documentElement, "data-caught-up", "true");
+  }
+
+  // partly tells whether the rest of what is drawn first waits for the next frame: all
+  // of it, drawn by scripts that never ran, would hold one up for long.
+  partly() {
+    if (this.part >= FIRST_PARTS || this.model.version === 0 || document.hidden) return false;
+    this.parts++;
+    if (this.parts <= this.part) return false;
+    this.part++;
+    this.changed();
+    return true;
   }
 
   drawButtons({ whole, model, live, replaying, tab }) {
@@ -339,26 +357,20 @@ export class Page {
   // that can come back.
   tick(frame) {
     const ended = this.model.ended && this.stream.state !== "offline";
-    const wanted = !document.hidden && !ended;
-    if (wanted && !this.timer) {
-      this.timer = setInterval(() => {
-        if (document.hidden) this.tick(frame);
-        else {
-          this.stream.check();
-          this.beat();
-        }
-      }, TICK_MS);
-    } else if (!wanted && this.timer) {
-      clearInterval(this.timer);
-      this.timer = 0;
-    }
+    this.beats.keep(document.hidden || ended ? 0 : frame.pace, this.clock.now() - frame.start);
+  }
+
+  went() {
+    if (document.hidden) return this.beats.keep(0);
+    this.stream.check();
+    return this.beat();
   }
 
   resize() {
+    const was = [this.narrow, this.stripWidth].join();
     this.narrow = matchMedia(NARROW).matches;
     this.stripWidth = this.find("strip").clientWidth;
-    this.timeline.resize(this.narrow);
-    this.slowDrawn = 0;
+    if (this.timeline.resize(this.narrow) || was !== [this.narrow, this.stripWidth].join()) this.slowDrawn = 0;
     this.changed();
   }
 

@@ -15,7 +15,6 @@ const REST = 12; // a layout may take a twelfth of the time
 // The stripes of running bars move in steps, with the clocks: an animation of each
 // would be a layer of its own and have the browser draw sixty times a second.
 const STRIDES = 4;
-const STRIDE_MS = 250;
 const AFTER_MARKING = 150; // ms
 const NEAR = 6; // px from a mark that still mean it
 const LEAST_GAP = 2; // px of the critical path that belong to a phase and are drawn
@@ -105,15 +104,18 @@ export class Timeline {
     });
   }
 
-  // resize measures what depends on the window only.
+  // resize measures what depends on the window only, and tells whether it changed.
   resize(narrow) {
+    const { sizes, width } = this;
     const touch = matchMedia("(pointer: coarse)").matches;
     this.sizes = narrow ? SIZES.narrow : touch ? SIZES.touch : this.comfortable ? SIZES.comfortable : SIZES.mouse;
     setStyle(this.grid, "--row", `${this.sizes.row}px`);
     setStyle(this.grid, "--group", `${this.sizes.group}px`);
     this.width = this.ticks.clientWidth;
-    this.planned = "";
+    if (sizes !== this.sizes) this.planned = "";
+    if (sizes === this.sizes && width === this.width) return false;
     this.followed = null;
+    return true;
   }
 
   // arrange lays the rows out anew where they can have changed: at once when the
@@ -240,7 +242,7 @@ export class Timeline {
       if (row.node === cursor) cursor = cursor.nextSibling;
       else list.insertBefore(row.node, cursor); // in reading order
     }
-    if (!frame.frozen) setAttr(this.grid, "data-step", Math.floor(frame.now / STRIDE_MS) % STRIDES);
+    if (!frame.frozen) setAttr(this.grid, "data-step", Math.floor(frame.now / frame.pace) % STRIDES);
     if (this.focusSoon) {
       this.focusSoon = false;
       this.shown.get(frame.focusKey)?.node.focus({ preventScroll: true });
