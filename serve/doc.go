@@ -10,7 +10,13 @@
 // listens on the same loopback address and is visited by the same browser:
 // cookies are not bound to ports. A subscriber is a cursor, not a queue: one that
 // is too slow is sent larger and fewer deltas, and one that takes nothing for
-// ten seconds is dropped and may resume. Nothing is compressed.
+// ten seconds is dropped and may resume. Nothing is compressed. A stream ends with its
+// connection, so that one that was cut looks like one that ended, but for its last
+// event, "end".
+//
+// What a client that listens costs: its connection is taken from net/http (wire), and
+// of those that have caught up with the journal all are told by one goroutine (circle).
+// Over TLS net/http keeps the connection, and the client a goroutine of its own.
 //
 // Routes, all GET or HEAD:
 //

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"math"
 	"net/http"
 	"time"
@@ -29,26 +28,78 @@ func (v *view) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := newPlace(v, file, mark{})
-	defer p.close()
-	defer v.audience.enter()()
-	stream, err := beginStream(w)
+	leave := v.audience.enter()
+	stream, err := beginStream(w, r)
 	if err != nil || r.Method == http.MethodHead {
+		p.close()
+		leave()
 		return
 	}
-	defer v.tail.enter()()
-	p.stream = stream
 	reached, _ := progress(v.feed)
-	err = p.skip(r.Context(), resumeAfter(r, reached))
+	p.stream, p.over, p.after = stream, []func(){leave, v.tail.enter()}, resumeAfter(r, reached)
+	if stream.wire != nil {
+		go v.attend(p)
+		go v.catchUp(p)
+		return
+	}
+	defer p.end()
+	err = p.skip(r.Context(), p.after)
 	if err == nil {
 		err = v.follow(r.Context(), p)
 	}
-	if errors.Is(err, errShort) {
-		_ = stream.comment(errShort.Error())
-		if _, last := progress(v.feed); last {
-			_ = stream.end() // or a browser would come back for ever
+	p.conclude(err)
+	_ = stream.flush()
+}
+
+// attend waits until the client of a wire has left.
+func (v *view) attend(p *place) {
+	p.stream.wire.leaving()
+	if v.circle.leave(p) {
+		p.end()
+	}
+}
+
+// catchUp sends the client of a wire what there is, until it can join the circle, or
+// there is nothing more to come.
+func (v *view) catchUp(p *place) {
+	defer p.stream.wire.all.sane()
+	joined := false
+	defer func() {
+		if !joined {
+			p.end()
+		}
+	}()
+	var err error
+	if joined, err = v.catchUpTo(p); !joined {
+		p.conclude(err)
+	}
+}
+
+func (v *view) catchUpTo(p *place) (joined bool, err error) {
+	ctx := p.stream.wire.all.ctx
+	if p.at.line < p.after {
+		if err := p.skip(ctx, p.after); err != nil {
+			return false, err
 		}
 	}
-	_ = stream.flush()
+	if len(p.rest) > 0 {
+		if err := p.stream.put(p.rest); err != nil {
+			return false, err
+		}
+		p.rest = nil
+	}
+	for {
+		reached, last := progress(v.feed)
+		if err := p.send(ctx, reached); err != nil {
+			return false, err
+		}
+		if last {
+			return false, p.stream.end()
+		}
+		if joined, err := v.circle.join(p); joined || err != nil {
+			return joined, err
+		}
+	}
 }
 
 // follow sends lines until the run's last, or the client is gone.
@@ -57,7 +108,7 @@ func (v *view) follow(ctx context.Context, p *place) error {
 		if ended, err := v.followFor(ctx, heartbeat, p); ended || err != nil {
 			return err
 		}
-		if err := p.stream.comment("obsrun is here"); err != nil {
+		if err := p.stream.put(signOfLife); err != nil {
 			return err
 		}
 		if err := p.stream.flush(); err != nil {
@@ -88,20 +139,13 @@ func (v *view) followFor(ctx context.Context, period time.Duration, p *place) (e
 		if err := p.stream.flush(); err != nil {
 			return false, err
 		}
-		if reached-sent <= few {
-			p.floods = 0
-		} else {
-			p.floods++
-		}
-		if p.floods < inARow {
+		if p.floods = flooded(p.floods, reached-sent); p.floods < inARow {
 			if due.Err() != nil {
 				return false, ctx.Err()
 			}
 			continue
 		}
-		select {
-		case <-time.After(gather):
-		case <-due.Done():
+		if pause(due, gather); due.Err() != nil {
 			return false, ctx.Err()
 		}
 	}

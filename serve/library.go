@@ -94,7 +94,13 @@ func (s *shelf) serveRun(w http.ResponseWriter, r *http.Request) {
 	params := httprouter.ParamsFromContext(r.Context())
 	id, path := params.ByName("id"), params.ByName("path")
 	v := s.take(id)
-	defer s.leave(v)
+	leave := func() { s.leave(v) }
+	if reply, ok := w.(*reply); ok {
+		reply.over = leave
+		defer reply.finish()
+	} else {
+		defer leave()
+	}
 	if v.err != nil {
 		refuse(w, http.StatusNotFound, "This run can not be shown: "+v.err.Error()+".")
 		return

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"runtime"
@@ -22,6 +23,14 @@ type place struct {
 	reader *journal.Reader
 	base   mark // where reader began
 	buf    []byte
+
+	// Of a client on a wire:
+	after int64    // the line behind which it goes on
+	rest  []byte   // of a message that was begun
+	over  []func() // called when it is told nothing more
+	// The circle's: whether the place is in it, where, and that the client has left.
+	joined, left bool
+	index        int
 }
 
 // pageSize is how much of the file is sent at a time, about.
@@ -29,6 +38,53 @@ const pageSize = 32 << 10
 
 func newPlace(v *view, file *os.File, at mark) *place {
 	return &place{view: v, at: at, file: file, reader: journal.NewReader(file), base: at}
+}
+
+// attempt is send for a client in the tail whose wire takes all of it at once. False
+// says that it does not, and that there is a rest.
+func (p *place) attempt(reached int64) bool {
+	for p.at.line < reached {
+		text, behind, ok, err := p.view.tail.after(p.at, reached)
+		if !ok || err != nil {
+			return false
+		}
+		p.at = behind
+		if !p.offer(text) {
+			return false
+		}
+	}
+	return true
+}
+
+// offer sends what the wire takes at once.
+func (p *place) offer(text []byte) bool {
+	n, err := p.stream.wire.attempt(text)
+	if err != nil || n < len(text) {
+		p.rest = text[n:]
+		return false
+	}
+	return true
+}
+
+// conclude says in the stream what is wrong with the journal, if that ended it.
+func (p *place) conclude(err error) {
+	if errors.Is(err, errShort) {
+		_ = p.stream.comment(errShort.Error())
+		if _, last := progress(p.view.feed); last {
+			_ = p.stream.end() // or a browser would come back for ever
+		}
+	}
+}
+
+// end is for who sent to the client last.
+func (p *place) end() {
+	p.close()
+	for _, f := range p.over {
+		f()
+	}
+	if p.stream.wire != nil {
+		p.stream.wire.close()
+	}
 }
 
 func (p *place) close() {

@@ -1,10 +1,12 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -31,7 +33,7 @@ type pulse struct {
 	clients int
 	stop    context.CancelFunc
 	waiting map[int64]*frame // by the line that the clients have
-	told    time.Time        // the last beat at which something was given out
+	due     time.Time        // when everybody is told, though nothing happened
 	resting int64            // the line at which the beat waits for news; rouse ends that
 	rouse   func()
 
@@ -50,7 +52,8 @@ type frame struct {
 
 	encode sync.Once
 	rev    int64
-	json   []byte
+	text   []byte // as a message of a stream
+	json   []byte // within it
 	err    error
 }
 
@@ -68,13 +71,25 @@ func newPulse(feed *run.Feed) *pulse {
 	return &pulse{feed: feed, waiting: make(map[int64]*frame)}
 }
 
+// nextClock is when the clock is to be told after now: with the second, as much else
+// is done then, so that a quiet run is woken once for all.
+func nextClock(now time.Time) time.Time {
+	return now.Add(clockEvery - time.Duration(now.UnixNano())%clockEvery)
+}
+
 // bytes encodes the delta, once, on the time of one of those who want it.
 func (f *frame) bytes() ([]byte, error) {
 	f.encode.Do(func() {
 		f.rev = f.delta.Rev
-		f.json, f.err = json.Marshal(&f.delta)
-		if f.err != nil {
-			f.err = fmt.Errorf("encode the state at line %d: %w", f.rev, f.err)
+		var text bytes.Buffer
+		text.WriteString("id: " + strconv.FormatInt(f.rev, 10) + "\ndata: ")
+		begin := text.Len()
+		if err := json.NewEncoder(&text).Encode(&f.delta); err != nil {
+			f.err = fmt.Errorf("encode the state at line %d: %w", f.rev, err)
+		} else {
+			text.WriteByte('\n') // the other one stands there
+			f.text = text.Bytes()
+			f.json = f.text[begin : len(f.text)-2]
 		}
 		f.delta = run.Delta{}
 	})
@@ -87,7 +102,7 @@ func (p *pulse) join() (leave func()) {
 	defer p.mu.Unlock()
 	if p.clients++; p.clients == 1 {
 		ctx, stop := context.WithCancel(context.Background())
-		p.stop, p.told = stop, time.Now()
+		p.stop, p.due = stop, nextClock(time.Now())
 		go p.beat(ctx)
 	}
 	return sync.OnceFunc(func() {
@@ -125,7 +140,7 @@ func (p *pulse) rest(ctx context.Context) {
 		p.mu.Unlock()
 		return
 	}
-	ctx, rouse := context.WithDeadline(ctx, p.told.Add(clockEvery))
+	ctx, rouse := context.WithDeadline(ctx, p.due)
 	defer rouse()
 	p.resting, p.rouse = reached, rouse
 	for from := range p.waiting {
@@ -147,7 +162,7 @@ func (p *pulse) tick(now time.Time) {
 		return
 	}
 	reached, last := progress(p.feed)
-	everybody := last || now.Sub(p.told) >= clockEvery
+	everybody := last || !now.Before(p.due)
 	due := make(map[int64]*frame, len(p.waiting))
 	for from, frame := range p.waiting {
 		if everybody || from < reached {
@@ -158,7 +173,7 @@ func (p *pulse) tick(now time.Time) {
 	if len(due) == 0 {
 		return
 	}
-	p.told = now
+	p.due = nextClock(now)
 	p.feed.View(func(state *run.State) {
 		for from, frame := range due {
 			frame.delta, frame.end = delta(state, from, now, last), last

@@ -19,6 +19,10 @@ type reply struct {
 	// lasting: a deadline that has passed between two writes does no harm.
 	lasting  bool
 	extended time.Time // when the deadline was set last, 0 while there is none
+
+	wires *wires // of the server; nil where the connection can not be taken
+	taken bool   // it was
+	over  func() // called once the answer is over
 }
 
 // pieceSize is how much one deadline is for, so that a slow client that does
@@ -77,13 +81,26 @@ func (w *reply) relax() {
 	}
 }
 
+// finish says that the answer is over, unless it goes on on a wire.
+func (w *reply) finish() {
+	if w.over != nil {
+		w.over()
+	}
+}
+
 // handler puts the guard before the routes, and around both the deadlines and the
 // answer to a panic, which ends one request and nothing else.
 func (s *Server) handler(routes http.Handler) http.Handler {
 	guarded := s.guard.wrap(routes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reply := &reply{ResponseWriter: w, control: http.NewResponseController(w), patience: s.patience, lasting: r.ProtoMajor == 1}
+		if !s.tls {
+			reply.wires = &s.wires
+		}
 		defer func() {
+			if reply.taken {
+				return
+			}
 			// What is still buffered is sent, and what is left of the body read, after
 			// this, the body first. The server takes both deadlines back for the next
 			// request.

@@ -91,6 +91,7 @@ type Server struct {
 
 	stop  context.CancelFunc // ends the streams
 	conns connections
+	wires wires
 }
 
 // Listen opens the address and gives the server of it, which answers once Serve
@@ -129,6 +130,7 @@ func Listen(cfg Config) (*Server, error) {
 
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	s.wires.ctx, s.wires.fault = ctx, fault
 	s.view = newView(cfg, fault)
 	var routes http.Handler
 	if s.shelf != nil {
@@ -191,6 +193,7 @@ func (s *Server) Settle(ctx context.Context) {
 // second, or until ctx is done, and closes every connection.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
+	s.wires.shut()
 	closed := s.listener.Close()
 	if errors.Is(closed, net.ErrClosed) {
 		closed = nil
@@ -205,6 +208,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		close(done)
 	}()
 	s.conns.quiet(ctx)
+	s.wires.gone(ctx)
 	cancel()
 	<-done
 	err := s.http.Close()

@@ -32,19 +32,24 @@ func (v *view) serveState(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *view) streamState(w http.ResponseWriter, r *http.Request) {
-	defer v.audience.enter()()
-	stream, err := beginStream(w)
+	leave := v.audience.enter()
+	stream, err := beginStream(w, r)
 	if err != nil || r.Method == http.MethodHead {
+		leave()
 		return
 	}
-	defer v.pulse.join()()
-	defer v.pulse.read()()
 	reached, _ := progress(v.feed)
-	if ended, err := v.sendDeltas(r.Context(), stream, resumeAfter(r, reached)); err != nil && r.Context().Err() == nil {
-		v.unencodable(err)
-	} else if ended {
-		v.audience.linger(askGrace)
-	}
+	from := resumeAfter(r, reached)
+	stream.run(r.Context(), func(ctx context.Context) {
+		defer leave()
+		defer v.pulse.join()()
+		defer v.pulse.read()()
+		if ended, err := v.sendDeltas(ctx, stream, from); err != nil && ctx.Err() == nil {
+			v.unencodable(err)
+		} else if ended {
+			v.audience.linger(askGrace)
+		}
+	})
 }
 
 // sendDeltas sends what came after line from until the run's end, and tells
@@ -61,7 +66,7 @@ func (v *view) sendDeltas(ctx context.Context, stream *stream, from int64) (ende
 		if err != nil {
 			return false, err
 		}
-		_ = stream.message(frame.rev, frame.json)
+		_ = stream.put(frame.text)
 		var before []byte
 		if frame.end {
 			if stream.flush() != nil { // the page has the last state, however long the rest takes

@@ -36,7 +36,7 @@ func placed(t *testing.T, v *view) (*place, *sink) {
 	require.NoError(t, err)
 	p, w := newPlace(v, file, mark{}), new(sink)
 	t.Cleanup(p.close)
-	p.stream = &stream{w: w, control: http.NewResponseController(w)}
+	p.stream = &stream{out: w}
 	return p, w
 }
 

@@ -28,13 +28,16 @@ type view struct {
 	page     func() (html []byte, csp string, err error)
 	pulse    *pulse
 	tail     tail
+	circle   circle
 	audience audience
 	fault    func(error)
 	broken   sync.Once
 }
 
 func newView(cfg Config, fault func(error)) *view {
-	return &view{dir: cfg.Dir, feed: cfg.Feed, last: cfg.Last, page: cfg.Page, pulse: newPulse(cfg.Feed), fault: fault}
+	v := &view{dir: cfg.Dir, feed: cfg.Feed, last: cfg.Last, page: cfg.Page, pulse: newPulse(cfg.Feed), fault: fault}
+	v.circle.view = v
+	return v
 }
 
 // routes answers exact paths only: nothing is redirected, so no path can be made

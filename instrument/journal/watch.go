@@ -29,9 +29,12 @@ const (
 func Watch(ctx context.Context, path string) <-chan struct{} {
 	ticker := time.NewTicker(pollYoung)
 	young := time.NewTimer(youngFor)
-	w := &watch{path: path, poll: ticker.C, grown: young.C, wake: make(chan struct{}, 1)}
+	w := &watch{path: path, poll: ticker.C, grown: young.C, wake: make(chan struct{}, 1), again: func() {}}
 	w.settle = func() {
-		ticker.Reset(pollEvery)
+		// Many things are looked at by the clock. Those that are at the same time wake
+		// a quiet program once.
+		w.again = func() { ticker.Reset(pollEvery - time.Duration(time.Now().UnixNano())%pollEvery) }
+		w.again()
 		if notify, err := fsnotify.NewWatcher(); err == nil {
 			w.notify = notify
 		}
@@ -51,7 +54,9 @@ func Watch(ctx context.Context, path string) <-chan struct{} {
 type watch struct {
 	path string
 	poll <-chan time.Time
-	wake chan struct{}
+	// again is called after each poll: it says when the next one is.
+	again func()
+	wake  chan struct{}
 	// grown says when settle is to be called, which asks the system for a watch.
 	grown  <-chan time.Time
 	settle func()
@@ -92,6 +97,7 @@ func (w *watch) follow(ctx context.Context) {
 			if w.look() {
 				w.send()
 			}
+			w.again()
 		case event, open := <-events:
 			switch {
 			case !open:

@@ -138,7 +138,7 @@ func TestWatchPoll(t *testing.T) {
 			dir := t.TempDir()
 			c.before(t, dir)
 			poll := make(chan time.Time)
-			w := &watch{path: filepath.Join(dir, c.path), poll: poll, wake: make(chan struct{}, 1)}
+			w := &watch{again: func() {}, path: filepath.Join(dir, c.path), poll: poll, wake: make(chan struct{}, 1)}
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan struct{})
 			go func() { defer close(done); w.follow(ctx) }()

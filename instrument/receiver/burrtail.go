@@ -20,7 +20,7 @@ import (
 //
 // Nothing is watched, all is polled: app directories pile up by the thousand, and
 // watching one costs a descriptor on some systems and a scarce kernel object on
-// others. Every 250 ms the tracker's directory, the project directories and the
+// others. Every 250 ms, a second while there is no tracker, the tracker's directory, the project directories and the
 // apps that were heard of in this run are looked at, and of all others a fixed
 // number in turn, so that the cost does not grow with their number. A known
 // pipeline names the apps that it is about to run, and these are looked at too.
@@ -45,6 +45,7 @@ type BurrTail struct {
 
 const (
 	burrPoll = 250 * time.Millisecond
+	burrIdle = time.Second
 	// coldLooks is how many of the directories in which nobody was heard of are
 	// looked at each time: 1,000 of them are seen within 8 s.
 	coldLooks = 32
@@ -64,18 +65,29 @@ func FollowBurr(record func(telemetry.Event) error, zone *time.Location, home st
 	t.stop, t.abort, t.done = stop, abort, make(chan struct{})
 	go func() {
 		defer close(t.done)
-		ticker := time.NewTicker(burrPoll)
-		defer ticker.Stop()
+		timer := time.NewTimer(t.pause(time.Now()))
+		defer timer.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-ticker.C:
+			case <-timer.C:
 				t.look(reading, coldLooks)
 			}
+			timer.Reset(t.pause(time.Now()))
 		}
 	}()
 	return t
+}
+
+// pause is how long it is from now to the next look: that is on the quarter of a
+// second, or on the second, as others look at what is theirs then.
+func (t *BurrTail) pause(now time.Time) time.Duration {
+	period := burrPoll
+	if len(t.known) == 1 {
+		period = burrIdle // there is nothing below the directory, if it is there
+	}
+	return period - time.Duration(now.UnixNano())%period
 }
 
 // newBurrTail gives a tail that looks when it is told to.

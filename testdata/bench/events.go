@@ -36,16 +36,16 @@ var paced = row{
 	},
 }
 
-// flat is how many deliveries a second there are at most. Slower ones are given less to
-// deliver, or they would take all the time.
+// flat is how many deliveries a second there are at most. Who is slower is given less to
+// deliver, or it would take all the time.
 var flat = row{
 	name: "events-flat",
-	work: "events as fast as they come (20,000; peers: 5,000 and 2,500), 100 clients",
+	work: "events as fast as they come (20,000, peers: 5,000), 100 clients",
 	run: func(b *bench) ([]line, error) {
 		all, err := b.inTurn(
 			contender{"obsrun", b.heard(b.obsrun, "/events", 100, 20_000, 0)},
 			contender{"r3labs/sse", b.heard("r3labs", "", 100, 5_000, 0)},
-			contender{"tmaxmax/go-sse", b.heard("tmaxmax", "", 100, 2_500, 0)},
+			contender{"tmaxmax/go-sse", b.heard("tmaxmax", "", 100, 5_000, 0)},
 			contender{"base", b.heard(b.base, "/events", 100, 20_000, 0)},
 		)
 		if err != nil {

@@ -47,6 +47,7 @@ var gateway = row{
 		return []line{
 			{"p50 added to a call", "ms", added, "", nil, within(0.5)},
 			{"calls", "1/s", all[0].of("rate"), "bare httputil.ReverseProxy", all[1].of("rate"), atLeast(0.9)},
+			{"CPU a call", "us", all[0].of("CPU"), "bare httputil.ReverseProxy", all[1].of("CPU"), goal{}},
 		}, nil
 	},
 }
@@ -70,6 +71,7 @@ func speak(w http.ResponseWriter, r *http.Request) {
 func (b *bench) called(upstream string, start func() (*live, string, error)) func() (sample, error) {
 	return func() (sample, error) {
 		url := upstream
+		used := func() float64 { return 0 }
 		if start != nil {
 			l, at, err := start()
 			if err != nil {
@@ -82,6 +84,7 @@ func (b *bench) called(upstream string, start func() (*live, string, error)) fun
 				l.stop()
 			}()
 			url = at
+			used = func() float64 { cpu, _ := l.used(); return cpu }
 		}
 		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
 		defer client.CloseIdleConnections()
@@ -96,7 +99,7 @@ func (b *bench) called(upstream string, start func() (*live, string, error)) fun
 		const calls, atOnce = 1000, 32
 		var all sync.WaitGroup
 		errs := make(chan error, atOnce)
-		begun := time.Now()
+		begun, before := time.Now(), used()
 		for i := range atOnce {
 			all.Go(func() {
 				for range calls/atOnce + min(1, max(0, calls%atOnce-i)) {
@@ -108,13 +111,13 @@ func (b *bench) called(upstream string, start func() (*live, string, error)) fun
 			})
 		}
 		all.Wait()
-		wall := time.Since(begun)
+		wall, after := time.Since(begun), used()
 		select {
 		case err := <-errs:
 			return nil, err
 		default:
 		}
-		return sample{"p50": median(alone), "rate": calls / wall.Seconds()}, nil
+		return sample{"p50": median(alone), "rate": calls / wall.Seconds(), "CPU": (after - before) * 1e3 / calls}, nil
 	}
 }
 

@@ -178,6 +178,7 @@ func (l *ledger) concluded(a *agent, d *done, status, fault string) {
 
 // decide does what time brings, and tells how long nothing more will come.
 func (l *ledger) decide(now time.Time) time.Duration {
+	l.tellBegun()
 	next := time.Hour
 	for a := range l.live {
 		if a.open > 0 {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -132,6 +133,7 @@ type answer struct {
 	asked                 []int64 // indexes of the choice's calls
 	toolID                bool
 	started               bool // the first byte of the data was seen
+	dull                  bool // what is left of the event tells nothing
 	slots                 map[[2]int64]bool
 	doneItems, doneClient int64 // calls that events told one by one
 }
@@ -165,12 +167,19 @@ func (a *answer) end() {
 	a.commit()
 }
 
+// dullEvent is how Anthropic's pieces of text begin, nearly all of a stream. They have
+// nothing that is looked for.
+var dullEvent = []byte(`{"type":"content_block_delta",`)
+
 func (a *answer) data(b []byte) {
 	if !a.started && len(b) > 0 {
 		a.started = true
 		a.complete = a.complete || b[0] == '[' // [DONE]
+		a.dull = bytes.HasPrefix(b, dullEvent)
 	}
-	a.scan.write(b)
+	if !a.dull {
+		a.scan.write(b)
+	}
 }
 
 func (a *answer) take(t token, f field, b []byte) {
@@ -210,6 +219,9 @@ func (a *answer) take(t token, f field, b []byte) {
 
 func (a *answer) takeText(f field, b []byte) {
 	set := func(s *string) {
+		if *s == string(b) {
+			return // the same in one event after the other
+		}
 		if w := wordOf(b); w != "" {
 			*s = w
 		}
@@ -330,5 +342,6 @@ func (a *answer) commit() {
 		a.finish = a.status
 	}
 	a.failed = a.failed || a.status == "failed"
-	a.event, a.status, a.item, a.items, a.client, a.started = "", "", "", 0, 0, false
+	a.event, a.status, a.item, a.items, a.client = "", "", "", 0, 0
+	a.started, a.dull = false, false
 }

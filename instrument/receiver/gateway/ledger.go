@@ -63,6 +63,7 @@ type entry struct {
 	whole   bool
 	attempt int
 	heard   bool
+	first   *beat // that is not told yet
 }
 
 // attempt is a call that failed in a way after which clients try again.
@@ -98,6 +99,7 @@ type ledger struct {
 	responses map[string]*agent    // by the id of a response to them
 	live      map[*agent]struct{}  // agents with something left to decide
 	callIDs   map[string]*entry
+	begun     []*entry        // those whose first beat is to be told, unless they end before
 	codings   map[string]bool // those that were told of
 }
 
@@ -264,11 +266,37 @@ func (l *ledger) retried(a asked) (attempt, bool) {
 	return before, a.at.Sub(before.at) < retryWithin
 }
 
+// beat keeps the first part of an answer back for a moment: of a short one the end says
+// the same, and most are over by then.
 func (l *ledger) beat(b beat) {
 	e := l.entries[b.call]
-	if e == nil {
+	switch {
+	case e == nil:
+		return
+	case e.agent != nil:
+		e.agent.last = b.at
+	}
+	if e.heard || e.first != nil {
+		l.goesOn(e, b)
 		return
 	}
+	e.first = &b
+	l.begun = append(l.begun, e)
+}
+
+// tellBegun tells of the answers that have begun and go on.
+func (l *ledger) tellBegun() {
+	for _, e := range l.begun {
+		if e.first != nil {
+			l.goesOn(e, *e.first)
+		}
+	}
+	clear(l.begun)
+	l.begun = l.begun[:0]
+}
+
+func (l *ledger) goesOn(e *entry, b beat) {
+	e.first = nil
 	event := telemetry.Event{Type: telemetry.SpanUpdate, SpanID: e.span}
 	if !e.heard {
 		e.heard = true
@@ -278,9 +306,6 @@ func (l *ledger) beat(b beat) {
 		event.Attrs = telemetry.Attrs(callAttrs{Answer: b.bytes})
 	}
 	l.send(event, b.at)
-	if e.agent != nil {
-		e.agent.last = b.at
-	}
 }
 
 // callID gives an id that tells the call from all others. One that came before,
@@ -305,6 +330,7 @@ func (l *ledger) done(d done) {
 		return
 	}
 	delete(l.entries, d.call)
+	e.first = nil
 	r := &d.reply
 	event := telemetry.Event{
 		Type: telemetry.SpanEnd, SpanID: e.span, Status: telemetry.StatusOK,
@@ -385,6 +411,7 @@ func verdict(d *done) (status, fault string) {
 
 // finish ends what is open.
 func (l *ledger) finish(now time.Time) {
+	l.tellBegun()
 	for c, e := range l.entries { // calls whose end found the inbox full
 		delete(l.entries, c)
 		l.send(telemetry.Event{Type: telemetry.SpanEnd, SpanID: e.span, Status: telemetry.StatusCancelled}, now)

@@ -154,6 +154,54 @@ func TestConversationIsAnAgent(t *testing.T) {
 	})
 }
 
+// An answer that has begun is told of when it goes on for a moment, with what its head
+// said; of one that is over by then the end tells it all.
+func TestAnswerThatGoesOn(t *testing.T) {
+	for name, long := range map[string]time.Duration{"short": lookEvery / 2, "long": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk(t)
+				c := d.ask(firstTurn, caller{})
+				time.Sleep(time.Second)
+				d.ledger.tell(func(l *ledger) {
+					l.beat(beat{call: c, at: time.Now(), status: 200, requestID: "req-1", ttfb: time.Second, bytes: 10})
+				})
+				updates := func() (told []telemetry.Event) {
+					d.mu.Lock()
+					defer d.mu.Unlock()
+					for _, e := range d.events {
+						if e.Type == telemetry.SpanUpdate {
+							told = append(told, e)
+						}
+					}
+					return told
+				}
+				began := time.Now()
+				time.Sleep(long)
+				synctest.Wait()
+				if long < lookEvery {
+					assert.Empty(t, updates())
+				} else if told := updates(); assert.Len(t, told, 1) {
+					assert.Equal(t, "req-1", told[0].CallID)
+					assert.JSONEq(t, `{"status": 200, "ttfb_ms": 1000}`, string(told[0].Attrs))
+					assert.Equal(t, float64(began.UnixMicro())/1e6, told[0].TS.F, "when it was, not when it was told")
+				}
+				d.answer(c, done{status: 200, requestID: "req-1", ttfb: time.Second, reply: used(100, 10, 0)})
+				time.Sleep(time.Second)
+				if told := updates(); assert.Len(t, told, 1) {
+					assert.Equal(t, "req-1", told[0].CallID)
+				}
+				calls := d.spans("llm")
+				require.Len(t, calls, 1)
+				var attrs map[string]any
+				require.NoError(t, json.Unmarshal(calls[0].Attrs, &attrs))
+				assert.EqualValues(t, 1000, attrs["ttfb_ms"])
+				d.close()
+			})
+		})
+	}
+}
+
 func TestAgentOfAnotherSource(t *testing.T) {
 	for name, tell := range map[string]time.Duration{"before the call": -1, "a moment later": 200 * time.Millisecond, "late": 10 * time.Second} {
 		t.Run(name, func(t *testing.T) {

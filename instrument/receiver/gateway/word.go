@@ -29,6 +29,14 @@ func unescape(b []byte) string {
 
 const maxWord = 128
 
+// plain has the bytes that a word can have.
+var plain = func() (set [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@+=[]") {
+		set[c] = true
+	}
+	return set
+}()
+
 // word gives text that looks like an identifier as it is, and nothing for any
 // other: what others wrote is kept only if it can be no sentence.
 func word(s string) string {
@@ -36,8 +44,7 @@ func word(s string) string {
 		return ""
 	}
 	for i := range len(s) {
-		c := s[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') && strings.IndexByte("._-:/@+=[]", c) < 0 {
+		if !plain[s[i]] {
 			return ""
 		}
 	}
@@ -57,8 +64,17 @@ func isSecret(s string) bool {
 	return false
 }
 
-// wordOf is word of a JSON string without its quotes.
-func wordOf(b []byte) string { return word(unescape(b)) }
+// wordOf is word of a JSON string without its quotes. One with an escape is seldom a
+// word, and one without needs no reading.
+func wordOf(b []byte) string {
+	if bytes.IndexByte(b, '\\') < 0 {
+		if len(b) > maxWord {
+			return ""
+		}
+		return word(string(b))
+	}
+	return word(unescape(b))
+}
 
 // largest raises a counter to the number in b, if that is one that can be
 // believed.
