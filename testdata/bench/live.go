@@ -18,6 +18,8 @@ type live struct {
 	in  io.WriteCloser
 	out *bufio.Reader
 	env map[string]string // what COMMAND was given, of a run
+	// killed says that it does not end with its standard input.
+	killed bool
 }
 
 // start runs a program that is told what to do by lines on its standard input.
@@ -72,6 +74,9 @@ func (l *live) tell(format string, args ...any) error {
 // stop ends it, and its run.
 func (l *live) stop() {
 	l.in.Close()
+	if l.killed {
+		_ = l.cmd.Process.Kill()
+	}
 	go func() { _, _ = io.Copy(io.Discard, l.out) }()
 	late := time.AfterFunc(10*time.Second, func() { _ = l.cmd.Process.Kill() })
 	_ = l.cmd.Wait()

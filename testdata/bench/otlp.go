@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,7 +17,8 @@ import (
 )
 
 // otlp is how fast spans are taken over OTLP/HTTP, against an OpenTelemetry Collector
-// that writes them to a file.
+// that writes them to a file. A net/http server that does nothing with them shows what
+// there is to be had.
 var otlp = row{
 	name: "otlp",
 	work: "agents, LLM calls and tool uses as OTLP spans, 4 exporters",
@@ -27,9 +29,10 @@ var otlp = row{
 			goal         float64
 		}{{512, 204_800, 1}, {1, 20_000, 2}} {
 			all, err := b.inTurn(
-				contender{"obsrun", b.exported(b.obsrun, "", c.spans, c.batch)},
-				contender{"collector", b.exported("", b.peer("collector"), c.spans, c.batch)},
-				contender{"base", b.exported(b.base, "", c.spans, c.batch)},
+				contender{"obsrun", b.exported(b.runExporter(b.obsrun), c.spans, c.batch)},
+				contender{"collector", b.exported(b.runCollector(b.peer("collector")), c.spans, c.batch)},
+				contender{"discard", b.exported(b.runDiscard(b.peer("discard")), c.spans, c.batch)},
+				contender{"base", b.exported(b.runExporter(b.base), c.spans, c.batch)},
 			)
 			if err != nil {
 				return nil, err
@@ -37,18 +40,23 @@ var otlp = row{
 			what := fmt.Sprintf("%d a request", c.batch)
 			lines = append(lines,
 				line{what, "k spans/s", all[0].of("rate"), "Collector, file", all[1].of("rate"), atLeast(c.goal)},
-				line{what + ", CPU a span", "us", all[0].of("CPU"), "Collector, file", all[1].of("CPU"), atMost(1 / c.goal)})
+				line{what + ", CPU a span", "us", all[0].of("CPU"), "Collector, file", all[1].of("CPU"), atMost(1 / c.goal)},
+				line{what, "k spans/s", all[0].of("rate"), "bare net/http", all[2].of("rate"), goal{}},
+				line{what + ", CPU a span", "us", all[0].of("CPU"), "bare net/http", all[2].of("CPU"), goal{}})
 			if b.base != "" {
-				lines = append(lines, line{what + ", CPU a span", "us", all[0].of("CPU"), "base", all[2].of("CPU"), goal{}})
+				lines = append(lines, line{what + ", CPU a span", "us", all[0].of("CPU"), "base", all[3].of("CPU"), goal{}})
 			}
 		}
 		return lines, nil
 	},
 }
 
-// exported posts spans to a run of obsrun, or to a collector.
-func (b *bench) exported(obsrun, collector string, spans, batch int) func() (sample, error) {
-	if obsrun == "" && collector == "" {
+// server starts something that takes spans, and gives where and with which headers.
+type server func() (to *live, endpoint string, header http.Header, err error)
+
+// exported posts spans to a server; nil where there is none.
+func (b *bench) exported(serve server, spans, batch int) func() (sample, error) {
+	if serve == nil {
 		return nil
 	}
 	bodies := make([][]byte, 0, spans/batch)
@@ -56,25 +64,11 @@ func (b *bench) exported(obsrun, collector string, spans, batch int) func() (sam
 		bodies = append(bodies, exportRequest(first, batch))
 	}
 	return func() (sample, error) {
-		var to *live
-		var err error
-		endpoint, header := "", make(http.Header)
-		if obsrun != "" {
-			if to, err = b.startRun(obsrun); err != nil {
-				return nil, err
-			}
-			defer to.stop()
-			endpoint = to.env["OTEL_EXPORTER_OTLP_ENDPOINT"]
-			for pair := range strings.SplitSeq(to.env["OTEL_EXPORTER_OTLP_HEADERS"], ",") {
-				key, value, _ := strings.Cut(pair, "=")
-				value, _ = url.PathUnescape(value)
-				header.Set(key, value)
-			}
-		} else if to, endpoint, err = b.startCollector(collector); err != nil {
+		to, endpoint, header, err := serve()
+		if err != nil {
 			return nil, err
-		} else {
-			defer func() { _ = to.cmd.Process.Kill(); to.stop() }()
 		}
+		defer to.stop()
 		before, _ := to.used()
 		begun := time.Now()
 		if err := post(strings.TrimSuffix(endpoint, "/")+"/v1/traces", header, bodies); err != nil {
@@ -86,34 +80,74 @@ func (b *bench) exported(obsrun, collector string, spans, batch int) func() (sam
 	}
 }
 
-func (b *bench) startCollector(path string) (*live, string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, "", err
+func (b *bench) runExporter(obsrun string) server {
+	if obsrun == "" {
+		return nil
 	}
-	address := listener.Addr().String()
-	listener.Close()
-	config := filepath.Join(b.dir, "collector.yaml")
-	err = os.WriteFile(config, fmt.Appendf(nil, `receivers: {otlp: {protocols: {http: {endpoint: %q}}}}
+	return func() (*live, string, http.Header, error) {
+		to, err := b.startRun(obsrun)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		header := make(http.Header)
+		for pair := range strings.SplitSeq(to.env["OTEL_EXPORTER_OTLP_HEADERS"], ",") {
+			key, value, _ := strings.Cut(pair, "=")
+			value, _ = url.PathUnescape(value)
+			header.Set(key, value)
+		}
+		return to, to.env["OTEL_EXPORTER_OTLP_ENDPOINT"], header, nil
+	}
+}
+
+func (b *bench) runDiscard(discard string) server {
+	if discard == "" {
+		return nil
+	}
+	return func() (*live, string, http.Header, error) {
+		to, err := b.start(discard)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		to.killed = true
+		endpoint, err := to.out.ReadString('\n')
+		return to, strings.TrimSpace(endpoint), nil, err
+	}
+}
+
+func (b *bench) runCollector(path string) server {
+	if path == "" {
+		return nil
+	}
+	return func() (*live, string, http.Header, error) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, "", nil, err
+		}
+		address := listener.Addr().String()
+		listener.Close()
+		config := filepath.Join(b.dir, "collector.yaml")
+		err = os.WriteFile(config, fmt.Appendf(nil, `receivers: {otlp: {protocols: {http: {endpoint: %q}}}}
 exporters: {file: {path: %q}}
 service: {pipelines: {traces: {receivers: [otlp], exporters: [file]}}}
 `, address, filepath.Join(b.dir, "spans.jsonl")), 0o600)
-	if err != nil {
-		return nil, "", err
-	}
-	l, err := b.start(path, "--config", config)
-	if err != nil {
-		return nil, "", err
-	}
-	for range 200 {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			return l, "http://" + address, nil
+		if err != nil {
+			return nil, "", nil, err
 		}
-		time.Sleep(50 * time.Millisecond)
+		to, err := b.start(path, "--config", config)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		to.killed = true
+		for range 200 {
+			if conn, err := net.Dial("tcp", address); err == nil {
+				conn.Close()
+				return to, "http://" + address, nil, nil
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		to.stop()
+		return nil, "", nil, fmt.Errorf("the collector does not listen at %s", address)
 	}
-	l.stop()
-	return nil, "", fmt.Errorf("the collector does not listen at %s", address)
 }
 
 // post sends the bodies, as four exporters that each wait for their answer.
@@ -144,7 +178,7 @@ func postOne(client *http.Client, to string, header http.Header, body []byte) er
 	if err != nil {
 		return err
 	}
-	req.Header = header.Clone()
+	maps.Copy(req.Header, header)
 	req.Header.Set("Content-Type", "application/x-protobuf")
 	resp, err := client.Do(req)
 	if err != nil {
