@@ -9,12 +9,18 @@ import (
 // traced is the id by which W3C trace context names a span, where that is not its
 // own; else empty. Whoever continued a TRACEPARENT knows its parent by it alone.
 func traced(id string) string {
+	if maybeTraced(id) && id != noContext {
+		return "" // as TraceSpanID takes it
+	}
 	context := telemetry.TraceSpanID(id)
 	if alias := hex.EncodeToString(context[:]); alias != id {
 		return alias
 	}
 	return ""
 }
+
+// noContext is the id that trace context has for none.
+const noContext = "0000000000000000"
 
 // known finds a span by its id, or by that which it has in trace context; nil
 // where there is none.
@@ -66,6 +72,9 @@ func (s *State) found(id string) {
 // adopt hangs the spans under n that named it as their parent, by that id, before
 // it was known.
 func (s *State) adopt(n *node, id string) {
+	if len(s.orphans) == 0 {
+		return
+	}
 	for _, child := range s.orphans[id] {
 		if child.parentID == id && child != n {
 			s.attach(child)
