@@ -58,7 +58,12 @@ func (p *place) attempt(reached int64) bool {
 
 // offer sends what the wire takes at once.
 func (p *place) offer(text []byte) bool {
-	n, err := p.stream.wire.attempt(text)
+	attempt := p.stream.wire.attempt
+	if attempt == nil { // all that it is told is told by a goroutine of its own
+		p.rest = text
+		return false
+	}
+	n, err := attempt(text)
 	if err != nil || n < len(text) {
 		p.rest = text[n:]
 		return false

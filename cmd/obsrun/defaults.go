@@ -34,8 +34,13 @@ const maxDefaults = 1 << 20
 // readDefaults reads the file of defaults. A checkout can have a link there, to a
 // device that never ends.
 func readDefaults() ([]byte, error) {
+	if link, err := filepath.EvalSymlinks(defaultsFile); err == nil && link == os.DevNull {
+		return nil, nil // which is how a file is masked
+	}
 	file, err := run.Open(defaultsFile)
-	if err != nil {
+	if errors.Is(err, run.ErrNotRegular) {
+		return nil, errors.New("it is no regular file: remove it, or put a file in its place")
+	} else if err != nil {
 		return nil, err
 	}
 	defer file.Close()

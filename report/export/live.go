@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -52,10 +53,11 @@ type Live struct {
 	// hand passes a span on to the sender.
 	hand func(*Span)
 
-	ctx     context.Context // ends when nobody waits any more
-	stop    context.CancelFunc
-	closing chan struct{}
-	done    chan struct{}
+	ctx      context.Context // ends when nobody waits any more
+	stop     context.CancelFunc
+	closing  chan struct{}
+	deadline time.Time // Close's, zero for none; set before closing is closed
+	done     chan struct{}
 
 	// The loop's own.
 	rev     int64
@@ -70,6 +72,7 @@ type Live struct {
 
 	mu      sync.Mutex
 	failure string // the last, empty while the endpoint takes
+	dropped string // the last for which spans were given up, whatever was taken since
 	taken   bool   // something was, ever
 	failed  bool   // ever
 	back    bool   // told
@@ -105,19 +108,38 @@ func Start(feed *run.Feed, trace *Trace, to Endpoint) (*Live, error) {
 	return l, nil
 }
 
-// Close sends what is left of the run, which must have ended, until ctx ends. It
-// gives how many spans there were and how many of them were not delivered, and
-// why. It is to be called once.
+// Close sends what is left of the run, which must have ended, until ctx ends, or
+// the endpoint is not to be asked again before ctx's deadline. It gives how many
+// spans there were and how many of them were not delivered, and why. It is to be
+// called once.
 func (l *Live) Close(ctx context.Context) (spans, undelivered int64, reason string) {
 	unhook := context.AfterFunc(ctx, l.stop)
 	defer unhook()
+	l.deadline, _ = ctx.Deadline()
 	close(l.closing)
 	<-l.done
 	l.stop()
 	spans = l.offered.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return spans, spans - l.delivered.Load(), l.failure
+	return spans, spans - l.delivered.Load(), cmp.Or(l.dropped, l.failure)
+}
+
+// rest waits before the next attempt, and tells whether there is one. Once the
+// run is over, a wait beyond Close's deadline is the end of everything: the
+// endpoint wants to be left alone for longer than anybody waits for it.
+func (l *Live) rest(wait time.Duration) bool {
+	ctx, cancel := context.WithTimeout(l.ctx, wait)
+	defer cancel()
+	select {
+	case <-ctx.Done():
+	case <-l.closing:
+		if next, _ := ctx.Deadline(); !l.deadline.IsZero() && next.After(l.deadline) {
+			l.stop()
+		}
+		<-ctx.Done()
+	}
+	return l.ctx.Err() == nil
 }
 
 func (l *Live) follow() {
@@ -257,9 +279,9 @@ func (l *Live) Answered() bool {
 	return l.taken || !l.failed
 }
 
-// heard takes note of how an attempt went, and tells of the first failure and of
-// the first success after it.
-func (l *Live) heard(err error) {
+// heard takes note of how an attempt went, and whether spans were given up for it,
+// and tells of the first failure and of the first success after it.
+func (l *Live) heard(err error, dropped bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
@@ -273,6 +295,9 @@ func (l *Live) heard(err error) {
 	l.failure = err.Error()
 	if len(l.failure) > maxReason {
 		l.failure = strings.ToValidUTF8(l.failure[:maxReason], "") + "…"
+	}
+	if dropped {
+		l.dropped = l.failure
 	}
 	if !l.failed {
 		l.failed = true

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -273,6 +274,16 @@ func TestLive(t *testing.T) {
 			assert.NoError(t, err)
 		}, 1, []string{"warn"}, 1},
 		"refuses": {func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, 3, []string{"warn"}, 1},
+		"is away for a moment": {func(n int, w http.ResponseWriter, _ *http.Request) {
+			if n == 1 {
+				w.Header().Set("Retry-After", "1")
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		}, 0, []string{"warn", "info"}, 2},
+		"is away for longer than anybody waits": {func(_ int, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, 3, []string{"warn"}, 1},
 		"is elsewhere": {func(_ int, w http.ResponseWriter, r *http.Request) {
 			assert.Equal(t, "/v1/traces", r.URL.Path, "nothing is sent where it points to")
 			w.Header().Set("Location", "/elsewhere")
@@ -304,6 +315,109 @@ func TestLive(t *testing.T) {
 			assert.GreaterOrEqual(t, e.asked, c.asked)
 		})
 	}
+}
+
+// A batch is lost, or put off for an hour, while the run goes on: its end does not
+// wait for what cannot be, asks no more of who wants to be left alone, and says why
+// spans are missing though others were taken since.
+func TestLiveLosesABatch(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers     []int // the last again and again
+		undelivered int64
+		reason      string
+		asked       int
+	}{
+		"too large, then taken":        {[]int{413, 200}, 1, "it answered 413 Request Entity Too Large", 2},
+		"put off":                      {[]int{503}, 2, "it answered 503 Service Unavailable", 1},
+		"taken, then put off":          {[]int{200, 503}, 1, "it answered 503 Service Unavailable", 2},
+		"rejected in part, then taken": {[]int{0, 200}, 1, "it rejected some spans: no", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			came := make(chan struct{}, 10)
+			e := newEndpoint(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+				defer func() { came <- struct{}{} }()
+				switch status := c.answers[min(n, len(c.answers))-1]; status {
+				case 0:
+					w.Header().Set("Content-Type", "application/x-protobuf")
+					_, err := w.Write([]byte{0x0a, 0x06, 0x08, 0x01, 0x12, 0x02, 'n', 'o'})
+					assert.NoError(t, err)
+				default:
+					w.Header().Set("Retry-After", "3600")
+					w.WriteHeader(status)
+				}
+			})
+			r, words := record(t), new(told)
+			l, err := Start(r.Feed(), NewTrace("run-1", "1", nil), Endpoint{URL: e.URL, Tell: words.tell})
+			require.NoError(t, err)
+			tell(t, r, start("a"), end("a", 1))
+			select {
+			case <-came:
+			case <-time.After(20 * time.Second):
+				t.Fatal("nothing came")
+			}
+			if c.answers[0] != http.StatusOK {
+				require.Eventually(t, func() bool { return len(words.all()) > 0 }, 20*time.Second, time.Millisecond)
+			}
+			require.NoError(t, r.Finish(telemetry.StatusOK, map[string]any{}))
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			spans, undelivered, reason := l.Close(ctx)
+			assert.NoError(t, ctx.Err(), "it gave up in time")
+			assert.Equal(t, []int64{2, c.undelivered}, []int64{spans, undelivered})
+			assert.Equal(t, c.reason, reason)
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			assert.Equal(t, c.asked, e.asked)
+		})
+	}
+}
+
+// Waits end with who waits.
+func TestLiveRests(t *testing.T) {
+	for name, c := range map[string]struct {
+		patience, wait, lasts time.Duration
+		again                 bool
+	}{
+		"there is time":     {5 * time.Second, 4 * time.Second, 4 * time.Second, true},
+		"there is none":     {5 * time.Second, time.Hour, time.Second, false},
+		"there is no limit": {0, time.Hour, time.Hour, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &Live{closing: make(chan struct{})}
+				l.ctx, l.stop = context.WithCancel(t.Context())
+				defer l.stop()
+				time.AfterFunc(time.Second, func() {
+					if c.patience > 0 {
+						l.deadline = time.Now().Add(c.patience)
+					}
+					close(l.closing)
+				})
+				began := time.Now()
+				assert.Equal(t, c.again, l.rest(c.wait))
+				assert.Equal(t, c.lasts, time.Since(began))
+			})
+		})
+	}
+}
+
+// A request that cannot be made is not tried again.
+func TestLiveCannotBeMade(t *testing.T) {
+	t.Parallel()
+	e := newEndpoint(t, func(int, http.ResponseWriter, *http.Request) {})
+	r := record(t)
+	l, err := Start(r.Feed(), NewTrace("run-1", "1", nil), Endpoint{URL: e.URL, Headers: map[string]string{"X-Key": "secret\x01"}, Tell: new(told).tell})
+	require.NoError(t, err)
+	require.NoError(t, r.Finish(telemetry.StatusOK, map[string]any{}))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	spans, undelivered, reason := l.Close(ctx)
+	assert.NoError(t, ctx.Err(), "it gave up in time")
+	assert.Equal(t, []int64{1, 1}, []int64{spans, undelivered})
+	assert.Contains(t, reason, `invalid header field value for "X-Key"`)
+	assert.NotContains(t, reason, "secret")
+	assert.Zero(t, e.asked)
 }
 
 // It is live: a span arrives while the run goes on.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -94,9 +95,8 @@ func (s *sender) send(batch []*Span) int {
 			return 0
 		}
 		jitter := wait/2 + rand.N(wait) // #nosec G404 -- no secret
-		select {
-		case <-time.After(max(jitter, again)):
-		case <-s.live.ctx.Done():
+		if !s.live.rest(max(jitter, again)) {
+			return 0
 		}
 	}
 }
@@ -106,8 +106,11 @@ const never = time.Duration(-1)
 
 // post sends once. After an error, again is how long to wait at least, or never.
 func (s *sender) post(body []byte) (rejected uint64, again time.Duration, err error) {
-	req, err := http.NewRequestWithContext(s.live.ctx, http.MethodPost, s.live.to.URL, bytes.NewReader(body))
+	made := false // as far as a connection is asked for
+	ctx := httptrace.WithClientTrace(s.live.ctx, &httptrace.ClientTrace{GetConn: func(string) { made = true }})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.live.to.URL, bytes.NewReader(body))
 	if err != nil {
+		s.live.heard(withoutURL(err), true)
 		return 0, never, err
 	}
 	req.Header.Set("User-Agent", "obsrun/"+s.live.trace.version)
@@ -118,23 +121,30 @@ func (s *sender) post(body []byte) (rejected uint64, again time.Duration, err er
 	req.Header.Set("Content-Encoding", "gzip")
 	resp, err := s.client.Do(req)
 	if err != nil {
-		if !errors.Is(s.live.ctx.Err(), context.Canceled) { // the run is not over
-			s.live.heard(withoutURL(err))
+		if errors.Is(s.live.ctx.Err(), context.Canceled) { // nobody waits any more
+			return 0, 0, err
 		}
-		return 0, 0, err
+		// What net/http finds wrong with a request itself, such as a header's value,
+		// has no error of its own, and will be wrong again.
+		if !made {
+			again = never
+		}
+		s.live.heard(withoutURL(err), !made)
+		return 0, again, err
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // taken, whatever becomes of the rest
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		err = fmt.Errorf("it answered %s", resp.Status)
-		s.live.heard(err)
-		return 0, mayPass(resp), err
+		again = mayPass(resp)
+		s.live.heard(err, again < 0)
+		return 0, again, err
 	}
-	s.live.heard(nil)
+	s.live.heard(nil, false)
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/x-protobuf") {
 		var why string
 		if rejected, why = partialSuccess(answer); rejected > 0 {
-			s.live.heard(fmt.Errorf("it rejected some spans: %s", why))
+			s.live.heard(fmt.Errorf("it rejected some spans: %s", why), true)
 		}
 	}
 	return rejected, 0, nil

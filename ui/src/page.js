@@ -30,7 +30,6 @@ import { actionFor, fillHelp } from "./keys.js";
 import { Moves } from "./moves.js";
 
 const SLOW_DRAW_MS = 900; // the strip, the chart and the tables, which cost more: with a beat a second, in each
-const FIRST_PARTS = 3; // what is seen first; the cards; what costs more
 const REPLAY_DRAW_MS = 100; // the same while a replay plays
 const JOIN_REST = 12; // joining and the tables may take a twelfth of the time
 const MOST_SAMPLED = 5000; // agents of which the readings are asked for before a replay wants them
@@ -49,7 +48,6 @@ export class Page {
     this.slowDrawn = 0;
     this.slowTook = 0; // ms
     this.putOff = false; // to the next frame
-    this.part = 0; // of the first drawing, which is made in parts: those that are made
     this.bare = recall("keys", "on") === "on";
     const find = (id) => document.getElementById(id);
     this.find = find;
@@ -141,7 +139,8 @@ export class Page {
     wireTheme(find("theme"), () => this.changed());
   }
 
-  // take folds nothing: it puts a delta into the model. Drawing waits for a frame.
+  // take folds nothing: it puts a delta into the model. Drawing waits for a frame,
+  // except for the first one, which whoever waits for the page waits for.
   take(delta) {
     if (delta.now_ms) this.clock.sample(delta.now_ms);
     if (this.playback.still) {
@@ -165,9 +164,13 @@ export class Page {
     if (document.title !== says) document.title = says;
     this.announce();
     this.ask();
-    if (first && this.view.replay !== null) this.playback.stand();
-    if (first && document.hidden) this.draw(); // there is no frame to wait for
-    else this.changed();
+    if (!first) this.changed();
+    else {
+      if (this.view.replay !== null) this.playback.stand();
+      this.draw();
+      if (this.view.selected && !this.playback.moment().live) this.timeline.reveal(this.view.selected, { focus: false });
+      setAttr(document.documentElement, "data-caught-up", "true");
+    }
     return true;
   }
 
@@ -275,7 +278,6 @@ export class Page {
   draw() {
     if (!this.stream) return;
     this.timeline.measure();
-    this.parts = 0;
     const before = this.beatAt;
     const frame = this.frame();
     const beat = this.beatAt !== before; // the clocks went on
@@ -288,7 +290,6 @@ export class Page {
     this.strip.drawLens(frame);
     if (frame.tab === "timeline") this.timeline.draw({ ...frame });
     else this.timeline.arrange(frame);
-    if (this.partly()) return;
     this.terminal.draw(frame);
     this.filters.draw(frame, this.timeline.plan.hits);
     this.problems.draw(frame);
@@ -296,7 +297,6 @@ export class Page {
     this.active.draw(frame);
     this.lastRun.draw(frame);
     if (model.run && this.burn.draw(frame)) this.slowDrawn = 0;
-    if (this.partly()) return;
     const grown = this.slowVersion !== model.version || live || replaying || this.slowTab !== frame.tab;
     const pause = Math.max(replaying ? REPLAY_DRAW_MS : SLOW_DRAW_MS, this.slowTook * JOIN_REST);
     const due = this.slowDrawn === 0 || this.slowTab !== frame.tab || !(live || replaying) || frame.clientNow - this.slowDrawn >= pause;
@@ -322,21 +322,6 @@ export class Page {
     this.drawButtons(frame);
     if (!this.playback.transport.playing) this.address.note(this.view);
     this.tick(frame);
-    if (this.part >= FIRST_PARTS || this.model.version === 0) return;
-    this.part = FIRST_PARTS; // whoever waits for the page waits for this
-    if (this.view.selected && !this.playback.moment().live) this.timeline.reveal(this.view.selected, { focus: false });
-    setAttr(document.documentElement, "data-caught-up", "true");
-  }
-
-  // partly tells whether the rest of what is drawn first waits for the next frame: all
-  // of it, drawn by scripts that never ran, would hold one up for long.
-  partly() {
-    if (this.part >= FIRST_PARTS || this.model.version === 0 || document.hidden) return false;
-    this.parts++;
-    if (this.parts <= this.part) return false;
-    this.part++;
-    this.changed();
-    return true;
   }
 
   drawButtons({ whole, model, live, replaying, tab }) {

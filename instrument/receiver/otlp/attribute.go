@@ -104,6 +104,7 @@ func (a *attributes) plain(id keyID) (v value, ok bool) {
 	}
 	switch v.sort {
 	case isText:
+		v.text = v.string()
 		return v, v.text != "" && len(v.text) <= maxText
 	case isBool, isInt:
 		return v, true

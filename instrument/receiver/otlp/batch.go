@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 
@@ -48,6 +50,13 @@ func (b *batch) release() {
 // for the sake of its events.
 const sparseFrom = 8 << 10
 
+// maxItems bounds the items of a request, and the labels of a data point: empty ones are
+// two bytes long, and what is made of each is a hundred times that.
+const maxItems = 1 << 16
+
+var errTooMany = &fault{http.StatusRequestEntityTooLarge,
+	fmt.Sprintf("more than %d items: export smaller batches (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)", maxItems)}
+
 // readSpans takes in TracesData, or an ExportTraceServiceRequest, which is the same on
 // the wire.
 func (b *batch) readSpans(body string) error {
@@ -58,6 +67,9 @@ func (b *batch) readSpans(body string) error {
 		}
 		err := eachItem(f.data, func(from *sender, _ *string, message string) error {
 			begin := len(b.list)
+			if len(b.spans) == maxItems {
+				return errTooMany
+			}
 			b.spans = append(b.spans, span{from: from, attrs: attributes{list: b.list[begin:begin]}})
 			s := &b.spans[len(b.spans)-1]
 			valid, err := s.read(message)
@@ -65,6 +77,7 @@ func (b *batch) readSpans(body string) error {
 				return err
 			}
 			if !valid {
+				*s = span{} // it holds on to the body
 				b.spans = b.spans[:len(b.spans)-1]
 				b.res.reject("a span without a valid trace_id (16 bytes) and span_id (8 bytes), not all zero")
 				return nil

@@ -31,6 +31,47 @@ func nested(depth int) *common.AnyValue {
 	return v
 }
 
+// A small body can have a great many items, each of which would take memory.
+func TestTooManyItems(t *testing.T) {
+	group := func(n int, item string) string {
+		items := strings.Repeat(item, n)
+		return string(appendField(nil, 1, appendField(nil, 2, []byte(items))))
+	}
+	point := func(n int, labels string) string { // of a metric that is kept
+		metric := appendField(nil, 1, []byte(metricRows[0].name))
+		return group(1, string(appendField(nil, 2, appendField(metric, 7, []byte(strings.Repeat(string(appendField(nil, 1, []byte(labels))), n))))))
+	}
+	for _, c := range []struct {
+		name, path string
+		body       func(n int) string
+	}{
+		{"log records", "/v1/logs", func(n int) string { return group(n, "\x12\x00") }},
+		{"data points", "/v1/metrics", func(n int) string { return point(n, "") }},
+		{"labels", "/v1/metrics", func(n int) string { return point(1, strings.Repeat("\x3a\x00", n)) }},
+		{"spans", "/v1/traces", func(n int) string {
+			return group(n, string(appendField(nil, 2, appendField(appendField(nil, 1, bytes.Repeat([]byte{7}, 16)), 2, bytes.Repeat([]byte{7}, 8)))))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for n, want := range map[int]int{maxItems: http.StatusOK, maxItems + 1: http.StatusRequestEntityTooLarge} {
+				r := New(func([]telemetry.Event) error { return nil }, nil)
+				req := httptest.NewRequest(http.MethodPost, c.path, strings.NewReader(c.body(n)))
+				req.Header.Set("Content-Type", protobufType)
+				w := httptest.NewRecorder()
+				r.ServeHTTP(w, req)
+				assert.Equal(t, want, w.Code, "%d: %s", n, w.Body)
+			}
+		})
+	}
+}
+
+// Text that is cut within a rune is mended in the same way wherever it stands.
+func TestBrokenText(t *testing.T) {
+	list := attributes{}
+	require.NoError(t, list.read(string(appendField(appendField(nil, 1, []byte("gen_ai.request.model")), 2, appendField(nil, 1, []byte("\xff\xfemodel"))))))
+	assert.JSONEq(t, `{"model":"\ufffdmodel"}`, string(appendAttrs(nil, &list, "")))
+}
+
 // Spans that are valid and absurd become lines that the journal takes: valid, and
 // no longer than a line may be.
 func TestAbsurdSpans(t *testing.T) {

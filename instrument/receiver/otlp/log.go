@@ -97,6 +97,9 @@ func (b *logBatch) read(body string) error {
 				last = group
 				scope, _ = descend(*group, 1, 1) // its name
 			}
+			if len(b.records) == maxItems {
+				return errTooMany
+			}
 			n := record{message: message, from: from}
 			if err := n.read(scope); err != nil {
 				return err

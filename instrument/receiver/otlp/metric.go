@@ -126,6 +126,9 @@ func (b *pointBatch) readPoints(like point, message string, tags *pointTags) err
 	for f.next() {
 		switch f.tag {
 		case tagOf(1, bytesType):
+			if len(b.points) == maxItems {
+				return errTooMany
+			}
 			p := like
 			if err := p.read(f.data, tags); err != nil {
 				return err
@@ -155,6 +158,9 @@ func (p *point) read(message string, tags *pointTags) error {
 		case tags.int:
 			p.value, p.hasNoValue = float64(int64(f.num)), false // #nosec G115 -- two's complement
 		case tags.attrs:
+			if len(p.labels) == maxItems {
+				return errTooMany
+			}
 			p.labels = append(p.labels, f.data)
 			if err := p.attrs.read(f.data); err != nil {
 				return err

@@ -106,7 +106,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	p, err := decode(s, body, isJSON)
 	if err != nil {
-		r.fail(w, req, isJSON, &fault{http.StatusBadRequest, err.Error()})
+		r.fail(w, req, isJSON, err)
 		return
 	}
 	answer(w, s, isJSON, r.take(s, p))
