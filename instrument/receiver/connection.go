@@ -147,6 +147,9 @@ func (c *connection) lines(whole []byte) {
 // flush records the events that were read. The lines can be overwritten then.
 func (c *connection) flush() {
 	_ = c.record(c.events)
+	if len(c.events) < maxTogether { // perhaps the last for long, and they hold on to the journal's lines
+		clear(c.events[:cap(c.events)])
+	}
 	c.events = c.events[:0]
 }
 

@@ -66,7 +66,11 @@ func ListenSocket(record func([]telemetry.Event) error, sync func(context.Contex
 	if err != nil {
 		var second error
 		if listener, path, second = listenUnder("/tmp"); second != nil {
-			return nil, fmt.Errorf("listen on the telemetry socket: %w (set TMPDIR to a directory that can be written)", errors.Join(err, second))
+			advice := "set TMPDIR to a directory that can be written"
+			if errors.Is(second, syscall.EMFILE) {
+				advice = "ulimit -n raises the limit"
+			}
+			return nil, fmt.Errorf("listen on the telemetry socket: %w; %w (%s)", err, second, advice)
 		}
 	}
 	own, err := os.Lstat(path)
