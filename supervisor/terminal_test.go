@@ -245,6 +245,19 @@ func TestInterruptKey(t *testing.T) {
 	require.Equal(t, "interrupt\n", string(b))
 }
 
+// Ctrl-\ is QUIT for the command alone: obsrun lives to tell of its death.
+func TestQuitKey(t *testing.T) {
+	path, report := reportFile(t)
+	term := newTerminal(t)
+	cmd := term.run(testConfig{Report: path}, "sh", "-c", "ulimit -c 0; echo on; exec sleep 60")
+	term.expect("on\r\n")
+	term.insist("\x1c", "\\")
+	wait(t, cmd)
+	got := report()
+	require.Equal(t, 128+int(syscall.SIGQUIT), got.Code)
+	require.Equal(t, int(syscall.SIGQUIT), got.Signal)
+}
+
 // A terminal that is not looked at blocks the command and nothing else.
 func TestSlowTerminal(t *testing.T) {
 	m, s, err := pty.Open()
