@@ -39,17 +39,7 @@ func (s *span) ownID() string {
 		if f.tag != tagOf(13, bytesType) {
 			continue
 		}
-		var id string
-		var attrs attributes
-		link := fields{rest: f.data}
-		for link.next() {
-			switch link.tag {
-			case tagOf(2, bytesType):
-				id = link.data
-			case tagOf(4, bytesType):
-				_ = attrs.read(link.data)
-			}
-		}
+		id, attrs := labelled(f.data, 4)
 		if attrs.text("obsrun.link") == "first attempt" && validID(id, 8) {
 			return hex.EncodeToString([]byte(id))
 		}

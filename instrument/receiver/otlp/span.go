@@ -273,23 +273,28 @@ func (r *Receiver) failure(s *span) (string, bool) {
 	return cut(text, maxMessage), true
 }
 
+// labelled reads what events and links alike are made of: the field 2, and attributes
+// in the field of that number.
+func labelled(message string, number uint64) (second string, attrs attributes) {
+	f := fields{rest: message}
+	for f.next() {
+		switch f.tag {
+		case tagOf(2, bytesType):
+			second = f.data
+		case tagOf(number, bytesType):
+			_ = attrs.read(f.data)
+		}
+	}
+	return second, attrs
+}
+
 // exception is the last message of an exception among the span's events.
 func (s *span) exception() (text string) {
 	for f := (fields{rest: s.message}); f.next(); {
 		if f.tag != tagOf(11, bytesType) {
 			continue
 		}
-		var name string
-		var attrs attributes
-		event := fields{rest: f.data}
-		for event.next() {
-			switch event.tag {
-			case tagOf(2, bytesType):
-				name = event.data
-			case tagOf(3, bytesType):
-				_ = attrs.read(event.data)
-			}
-		}
+		name, attrs := labelled(f.data, 3)
 		if name == "exception" {
 			text = cmp.Or(attrs.first("exception.message", "exception.type"), text)
 		}
